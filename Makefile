@@ -1,0 +1,33 @@
+# The short names; what they do is in scripts/. ARGS passes arguments on: make test ARGS="-p stockroom-catalog a_name"
+
+ARGS ?=
+
+.PHONY: help run test torture lint audit bench
+
+help:
+	@echo 'make run       build and serve on http://127.0.0.1:8080 with sample models (SQLite, ./data)'
+	@echo 'make test      all tests; sets up PostgreSQL and Garage for itself'
+	@echo 'make torture   the same and the long proofs'
+	@echo 'make lint      formatting, clippy, licences, documentation, tidiness'
+	@echo 'make audit     known vulnerabilities of the dependencies (needs GitHub)'
+	@echo 'make bench     the benchmarks'
+
+# The development profile: nothing is optimised but hashing, so the first start comes soonest, and `make test` uses the
+# same artefacts. Production is `cargo build --release`.
+run:
+	cargo run --locked --bin stockroom -- serve --sample-data $(ARGS)
+
+test:
+	scripts/test $(ARGS)
+
+torture:
+	STOCKROOM_TORTURE=1 scripts/test $(ARGS)
+
+lint:
+	scripts/lint
+
+audit:
+	scripts/lint audit
+
+bench:
+	cargo bench --locked --workspace $(ARGS)
