@@ -1,0 +1,47 @@
+#![doc = include_str!("../README.md")]
+
+mod call;
+pub mod conformance;
+mod disposition;
+mod error;
+mod facts;
+mod local;
+mod mode;
+mod observe;
+mod range;
+mod reader;
+mod s3;
+mod secret;
+mod sign;
+mod storage;
+mod store;
+mod tee;
+mod upload;
+mod verdict;
+
+pub use error::{Error, ErrorKind, Result};
+pub use facts::{CHUNK_BYTES, ChunkSums, ContentHasher, Facts};
+pub use local::{LocalOptions, LocalStore, Staged};
+pub use mode::{Ack, Mode, ReadOrder, UnknownName};
+pub use observe::{BillingClass, Call, NoObserver, Observer, Operation, Outcome};
+pub use range::{ByteRange, UnsatisfiableRange};
+pub use reader::{Doubt, DoubtKind, Doubts, Expected, NoDoubts, OpenRead, Source, open_read};
+pub use s3::{
+    MAX_PART_BYTES, MAX_PARTS, S3Config, S3ConfigError, S3Retries, S3Store, S3Timeouts,
+    UnfinishedUpload, Version,
+};
+pub use secret::Secret;
+pub use sign::{
+    Purpose, SignError, SignatureError, SigningKey, SigningKeyError, SigningKeys, UrlSigner,
+    VerifiedUrl,
+};
+pub use stockroom_domain::{
+    Category, Clock, Entropy, Key, KeyError, KeyPrefix, Sha256Digest, StoreName, SystemClock,
+    SystemEntropy, Timestamp,
+};
+pub use storage::{HybridOptions, Storage};
+pub use store::{
+    ByteStream, Disposition, GetResult, ListEntry, MAX_EXPIRES_IN, Metadata, MetadataError,
+    ObjectInfo, ObjectWriter, SignMethod, SignRequest, SignedUrl, Store, WriteOptions, Written,
+};
+pub use upload::{Stored, Upload, UploadError};
