@@ -1,0 +1,42 @@
+//! What Stockroom knows, in SQL: one text for SQLite and PostgreSQL.
+//!
+//! [`Catalog`] is the whole interface. Each of its methods is one statement or one short
+//! transaction; none is open while bytes move, and no transaction is part of the interface. What
+//! differs between the two databases is in `dialect.rs` and in the migrations, nowhere else.
+//!
+//! Time comes in as an argument. Lists are newest first, except those of objects, which come in
+//! the order of their keys.
+
+mod address;
+mod assets;
+mod connect;
+mod dialect;
+mod error;
+mod instance;
+mod keys;
+mod library;
+mod models;
+mod objects;
+mod page;
+mod placements;
+mod purchases;
+mod row;
+mod run;
+mod schema;
+mod uploads;
+mod view;
+
+pub use assets::{AssetRow, NewAsset};
+pub use connect::{Catalog, ConnectOptions, Probe};
+pub use dialect::Dialect;
+pub use error::{CatalogError, Conflict, Noun, Result};
+pub use instance::Instance;
+pub use keys::{KeyHash, KeyRow, NewKey};
+pub use library::LibraryEntry;
+pub use models::{ModelFilter, ModelPatch, ModelRow, NewModel, VisibleTo};
+pub use objects::{ObjectDetails, ObjectRow};
+pub use page::{Page, Paged};
+pub use placements::{ClaimedPlacement, Placement, PlacementRow, PlacementStep, StateCount};
+pub use purchases::{NewPurchase, PurchaseFilter, PurchaseRow, Recorded};
+pub use uploads::{NewUpload, ObjectFacts, ReceivedUpload, RecordedObject, Upload};
+pub use view::{AssetDetails, AssetQuery, AssetView};

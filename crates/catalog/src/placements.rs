@@ -1,0 +1,387 @@
+//! Placements: where an object's bytes are, or should be.
+
+use std::time::Duration;
+
+use sqlx::any::AnyRow;
+use stockroom_domain::{ObjectId, PlacementState, StoreName, Timestamp};
+
+use crate::Catalog;
+use crate::error::{CatalogError, Conflict, Noun, Result};
+use crate::objects::ObjectRow;
+use crate::row::Record;
+use crate::run::{Statement, sql};
+
+/// A placement as lists and downloads need it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placement {
+    /// The store.
+    pub store: StoreName,
+    /// What is known of the bytes there.
+    pub state: PlacementState,
+    /// When the bytes there last matched their hash.
+    pub verified_at: Option<Timestamp>,
+}
+
+/// A placement with all that workers need.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlacementRow {
+    /// The object.
+    pub object_id: ObjectId,
+    /// The store.
+    pub store: StoreName,
+    /// What is known of the bytes there.
+    pub state: PlacementState,
+    /// When the bytes there last matched their hash.
+    pub verified_at: Option<Timestamp>,
+    /// When the state last changed.
+    pub updated_at: Timestamp,
+    /// How often a worker took the placement since its state last changed.
+    pub attempts: u32,
+    /// When a worker may take it.
+    pub next_attempt_at: Timestamp,
+    /// What went wrong last.
+    pub last_error: Option<String>,
+}
+
+/// A placement that a worker has taken, with the object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClaimedPlacement {
+    /// The placement.
+    pub placement: PlacementRow,
+    /// The object. Its state may have changed; bytes are copied for live objects only.
+    pub object: ObjectRow,
+}
+
+/// A step of a placement from one state to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PlacementStep<'a> {
+    /// The object.
+    pub object_id: ObjectId,
+    /// The store.
+    pub store: &'a StoreName,
+    /// The state that the caller knows.
+    pub from: PlacementState,
+    /// The state that it shall have.
+    pub to: PlacementState,
+    /// Why, if something went wrong. It must hold no secret and no signed URL.
+    pub error: Option<&'a str>,
+}
+
+/// How many placements of a store are in a state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateCount {
+    /// The store.
+    pub store: StoreName,
+    /// The state.
+    pub state: PlacementState,
+    /// How many placements.
+    pub placements: u64,
+}
+
+/// The placements of `objects o` in one text, `store=state=verified_at` with commas between:
+/// neither names of stores nor states nor numbers contain these signs.
+macro_rules! placements_text {
+    () => {
+        "(SELECT string_agg(p.store || '=' || p.state || '=' \
+             || coalesce(CAST(p.verified_at AS TEXT), ''), ',') \
+          FROM placements p WHERE p.object_id = o.id) AS object_placements"
+    };
+}
+pub(crate) use placements_text;
+
+/// Reads what [`placements_text`] wrote, in the order of the stores' names.
+pub(crate) fn read_placements(row: Record<'_>) -> Result<Vec<Placement>> {
+    const COLUMN: &str = "object_placements";
+    let mut placements = row
+        .text_or_null(COLUMN)?
+        .unwrap_or("")
+        .split(',')
+        .filter(|text| !text.is_empty())
+        .map(|text| parse_placement(text).ok_or_else(|| row.corrupt(COLUMN, &text)))
+        .collect::<Result<Vec<_>>>()?;
+    placements.sort_by(|a, b| a.store.cmp(&b.store));
+    Ok(placements)
+}
+
+fn parse_placement(text: &str) -> Option<Placement> {
+    let mut parts = text.split('=');
+    let store = parts.next()?.parse().ok()?;
+    let state = parts.next()?.parse().ok()?;
+    let verified_at = match parts.next()? {
+        "" => None,
+        unix_ms => Some(Timestamp::from_unix_ms(unix_ms.parse().ok()?)),
+    };
+    Some(Placement {
+        store,
+        state,
+        verified_at,
+    })
+}
+
+macro_rules! placement_columns {
+    () => {
+        "object_id AS placement_object_id, store AS placement_store, state AS placement_state, \
+         verified_at AS placement_verified_at, updated_at AS placement_updated_at, \
+         attempts AS placement_attempts, next_attempt_at AS placement_next_attempt_at, \
+         last_error AS placement_last_error"
+    };
+}
+
+impl PlacementRow {
+    fn read(row: &AnyRow) -> Result<Self> {
+        let row = Record::new(row, "placements", "placement_object_id");
+        Ok(Self {
+            object_id: row.parsed("placement_object_id")?,
+            store: row.parsed("placement_store")?,
+            state: row.parsed("placement_state")?,
+            verified_at: row.time_or_null("placement_verified_at")?,
+            updated_at: row.time("placement_updated_at")?,
+            attempts: row.count("placement_attempts")?,
+            next_attempt_at: row.time("placement_next_attempt_at")?,
+            last_error: row.text_or_null("placement_last_error")?.map(str::to_owned),
+        })
+    }
+}
+
+impl Catalog {
+    /// All placements of an object, in the order of the stores' names.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn placements_of(&self, object_id: ObjectId) -> Result<Vec<PlacementRow>> {
+        let rows = self
+            .fetch_all(
+                sql(concat!(
+                    "SELECT ",
+                    placement_columns!(),
+                    " FROM placements WHERE object_id = $1 ORDER BY store"
+                ))
+                .bind(object_id.to_string()),
+            )
+            .await?;
+        rows.iter().map(PlacementRow::read).collect()
+    }
+
+    /// Adds a placement in the state `copying`, so that the bytes are brought to a store where
+    /// they are not yet. One that is there already is left as it is. Whether one was added.
+    ///
+    /// # Errors
+    /// [`CatalogError::NotFound`] when the object is not live.
+    pub async fn add_placement(
+        &self,
+        object_id: ObjectId,
+        store: &StoreName,
+        now: Timestamp,
+    ) -> Result<bool> {
+        let added = self
+            .execute(
+                sql("INSERT INTO placements
+                         (object_id, store, state, updated_at, attempts, next_attempt_at)
+                     SELECT o.id, $2, 'copying', $3, 0, $3 FROM objects o
+                     WHERE o.id = $1 AND o.state = 'live'
+                     ON CONFLICT (object_id, store) DO NOTHING")
+                .bind(object_id.to_string())
+                .bind(store.as_str())
+                .bind(now.unix_ms()),
+            )
+            .await?;
+        if added == 1 {
+            return Ok(true);
+        }
+        self.fetch_optional(
+            sql("SELECT o.id FROM objects o WHERE o.id = $1 AND o.state = 'live'")
+                .bind(object_id.to_string()),
+        )
+        .await?
+        .map(|_| false)
+        .ok_or(CatalogError::NotFound(Noun::Object))
+    }
+
+    /// Takes a placement from one state to another, if it still is in the first. A step to
+    /// `present` says that the bytes there matched their hash just now.
+    ///
+    /// # Errors
+    /// [`Conflict::IllegalStep`]; [`Conflict::PlacementMoved`] when it is in another state by
+    /// now: who has copied bytes meanwhile must look whether they may stay;
+    /// [`CatalogError::NotFound`].
+    pub async fn step_placement(&self, step: PlacementStep<'_>, now: Timestamp) -> Result<()> {
+        let to = step.from.step(step.to).map_err(Conflict::from)?;
+        let verified_at = (to == PlacementState::Present).then_some(now.unix_ms());
+        let changed = self
+            .execute(
+                sql(
+                    "UPDATE placements SET state = $4, updated_at = $5, next_attempt_at = $5,
+                         attempts = 0, verified_at = coalesce($6, verified_at), last_error = $7
+                     WHERE object_id = $1 AND store = $2 AND state = $3",
+                )
+                .bind(step.object_id.to_string())
+                .bind(step.store.as_str())
+                .bind(step.from.as_str())
+                .bind(to.as_str())
+                .bind(now.unix_ms())
+                .bind(verified_at)
+                .bind(step.error.map(without_nul)),
+            )
+            .await?;
+        if changed == 1 {
+            return Ok(());
+        }
+        let there = self.placements_of(step.object_id).await?;
+        match there.iter().find(|row| row.store == *step.store) {
+            Some(row) => Err(Conflict::PlacementMoved { found: row.state }.into()),
+            None => Err(CatalogError::NotFound(Noun::Placement)),
+        }
+    }
+
+    /// Notes that the bytes of a placement that is `present` matched their hash just now.
+    /// Whether it was still present.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn note_verified(
+        &self,
+        object_id: ObjectId,
+        store: &StoreName,
+        now: Timestamp,
+    ) -> Result<bool> {
+        let changed = self
+            .execute(
+                sql("UPDATE placements SET verified_at = $3
+                     WHERE object_id = $1 AND store = $2 AND state = 'present'")
+                .bind(object_id.to_string())
+                .bind(store.as_str())
+                .bind(now.unix_ms()),
+            )
+            .await?;
+        Ok(changed == 1)
+    }
+
+    /// Takes up to `limit` placements of a store that are in `state` and due, those that wait
+    /// longest first. Until `lease_until` nobody else is given them; a worker that dies needs do
+    /// nothing. Under-placed objects are those with placements in `copying` or `suspect`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn claim_placements(
+        &self,
+        store: &StoreName,
+        state: PlacementState,
+        now: Timestamp,
+        lease_until: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<ClaimedPlacement>> {
+        self.retried(|| self.try_claim_placements(store, state, now, lease_until, limit))
+            .await
+    }
+
+    async fn try_claim_placements(
+        &self,
+        store: &StoreName,
+        state: PlacementState,
+        now: Timestamp,
+        lease_until: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<ClaimedPlacement>> {
+        let mut tx = self.begin().await?;
+        // The conditions stand outside too: two workers may choose the same rows, and the second
+        // one then finds them changed.
+        let rows = tx
+            .fetch_all(
+                sql(concat!(
+                    "UPDATE placements SET next_attempt_at = $4, attempts = attempts + 1
+                     WHERE store = $1 AND state = $2 AND next_attempt_at <= $3 AND object_id IN (
+                         SELECT due.object_id FROM placements due
+                         WHERE due.store = $1 AND due.state = $2 AND due.next_attempt_at <= $3
+                         ORDER BY due.next_attempt_at LIMIT $5)
+                     RETURNING ",
+                    placement_columns!()
+                ))
+                .bind(store.as_str())
+                .bind(state.as_str())
+                .bind(now.unix_ms())
+                .bind(lease_until.unix_ms())
+                .bind(i64::from(limit)),
+            )
+            .await?;
+        let mut claimed = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let placement = PlacementRow::read(row)?;
+            let object = tx.object(placement.object_id).await?;
+            claimed.push(ClaimedPlacement { placement, object });
+        }
+        tx.commit().await?;
+        Ok(claimed)
+    }
+
+    /// Notes that an attempt failed and leaves the placement's state. Nobody is given it before
+    /// `wait` has passed. A placement that has left `state` is not touched.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn postpone_placement(
+        &self,
+        row: &PlacementRow,
+        error: &str,
+        now: Timestamp,
+        wait: Duration,
+    ) -> Result<()> {
+        self.execute(
+            sql("UPDATE placements SET next_attempt_at = $4, last_error = $5
+                 WHERE object_id = $1 AND store = $2 AND state = $3")
+            .bind(row.object_id.to_string())
+            .bind(row.store.as_str())
+            .bind(row.state.as_str())
+            .bind(now.after(wait).unix_ms())
+            .bind(without_nul(error)),
+        )
+        .await
+        .map(drop)
+    }
+
+    /// How many placements there are, by store and state. This counts all of them: a second for
+    /// some million, so not for every request.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn counts_by_state(&self) -> Result<Vec<StateCount>> {
+        let rows = self
+            .fetch_all(sql(
+                "SELECT p.store AS count_store, p.state AS count_state, count(*) AS count_rows
+                 FROM placements p GROUP BY p.store, p.state ORDER BY p.store, p.state",
+            ))
+            .await?;
+        rows.iter()
+            .map(|row| {
+                let row = Record::new(row, "placements", "count_store");
+                Ok(StateCount {
+                    store: row.parsed("count_store")?,
+                    state: row.parsed("count_state")?,
+                    placements: row.count("count_rows")?,
+                })
+            })
+            .collect()
+    }
+}
+
+/// Inserts a placement of an object whose upload has ended.
+pub(crate) fn insert_placement(
+    object_id: ObjectId,
+    store: &StoreName,
+    state: PlacementState,
+    now: Timestamp,
+) -> Statement {
+    let verified_at = (state == PlacementState::Present).then_some(now.unix_ms());
+    sql("INSERT INTO placements
+             (object_id, store, state, verified_at, updated_at, attempts, next_attempt_at)
+         VALUES ($1, $2, $3, $4, $5, 0, $5)")
+    .bind(object_id.to_string())
+    .bind(store.as_str())
+    .bind(state.as_str())
+    .bind(verified_at)
+    .bind(now.unix_ms())
+}
+
+/// PostgreSQL's texts cannot hold NUL, and an error's text is not worth an error of its own.
+fn without_nul(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}

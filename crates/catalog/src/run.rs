@@ -1,0 +1,191 @@
+//! Running statements: reads on one pool, writes on another, transactions that are tried again
+//! when they lost a race.
+
+use std::future::Future;
+use std::time::Duration;
+
+use sqlx::any::{Any, AnyArguments, AnyRow};
+use sqlx::query::Query;
+use sqlx::{AssertSqlSafe, Transaction};
+use stockroom_domain::Key;
+use tokio::time::Instant;
+
+use crate::Catalog;
+use crate::dialect::Dialect;
+use crate::error::Result;
+
+/// A statement with its arguments.
+pub(crate) type Statement = Query<'static, Any, AnyArguments>;
+
+/// A statement whose text is fixed.
+pub(crate) fn sql(text: &'static str) -> Statement {
+    sqlx::query(text)
+}
+
+/// How often a transaction that lost a race is begun again, and for how long at most.
+const MAX_ATTEMPTS: u32 = 6;
+const RETRY_FOR: Duration = Duration::from_secs(10);
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+
+impl Catalog {
+    /// All rows of a statement that only reads.
+    pub(crate) async fn fetch_all(&self, statement: Statement) -> Result<Vec<AnyRow>> {
+        statement
+            .fetch_all(&self.readers)
+            .await
+            .map_err(|error| self.dialect.error(error))
+    }
+
+    /// The first row of a statement that only reads.
+    pub(crate) async fn fetch_optional(&self, statement: Statement) -> Result<Option<AnyRow>> {
+        statement
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(|error| self.dialect.error(error))
+    }
+
+    /// How many rows one statement changed that needs no transaction around it.
+    pub(crate) async fn execute(&self, statement: Statement) -> Result<u64> {
+        let done = statement
+            .execute(&self.writers)
+            .await
+            .map_err(|error| self.dialect.error(error))?;
+        Ok(done.rows_affected())
+    }
+
+    /// Begins a transaction that will write. Dropping it undoes it.
+    pub(crate) async fn begin(&self) -> Result<Tx> {
+        let transaction = self
+            .writers
+            .begin_with(self.dialect.begin())
+            .await
+            .map_err(|error| self.dialect.error(error))?;
+        Ok(Tx {
+            transaction,
+            dialect: self.dialect,
+        })
+    }
+
+    /// Makes an attempt, and again when it lost a race against another transaction. An attempt
+    /// must be one statement or one transaction, so that a lost one has changed nothing.
+    pub(crate) async fn retried<T, F>(&self, mut attempt: impl FnMut() -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let began = Instant::now();
+        let mut pause = FIRST_PAUSE;
+        for _ in 1..MAX_ATTEMPTS {
+            match attempt().await {
+                Err(error) if self.dialect.is_lost_race(&error) && began.elapsed() < RETRY_FOR => {
+                    tracing::debug!(%error, "a transaction lost a race and is tried again");
+                }
+                outcome => return outcome,
+            }
+            tokio::time::sleep(pause).await;
+            pause *= 2;
+        }
+        attempt().await
+    }
+}
+
+/// An open transaction that writes.
+pub(crate) struct Tx {
+    transaction: Transaction<'static, Any>,
+    dialect: Dialect,
+}
+
+impl Tx {
+    /// All rows. Statements that change rows and return some are read to their end, because only
+    /// then are they done.
+    pub(crate) async fn fetch_all(&mut self, statement: Statement) -> Result<Vec<AnyRow>> {
+        statement
+            .fetch_all(&mut *self.transaction)
+            .await
+            .map_err(|error| self.dialect.error(error))
+    }
+
+    /// The first row of a statement that gives one row or none.
+    pub(crate) async fn fetch_optional(&mut self, statement: Statement) -> Result<Option<AnyRow>> {
+        Ok(self.fetch_all(statement).await?.into_iter().next())
+    }
+
+    /// How many rows were changed.
+    pub(crate) async fn execute(&mut self, statement: Statement) -> Result<u64> {
+        let done = statement
+            .execute(&mut *self.transaction)
+            .await
+            .map_err(|error| self.dialect.error(error))?;
+        Ok(done.rows_affected())
+    }
+
+    /// Keeps others from replacing the object of a key until this transaction ends.
+    pub(crate) async fn lock_key(&mut self, key: &Key) -> Result<()> {
+        if let Some(lock) = self.dialect.lock_text() {
+            self.execute(sql(lock).bind(key.as_str())).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes the changes real and durable.
+    pub(crate) async fn commit(self) -> Result<()> {
+        let dialect = self.dialect;
+        self.transaction
+            .commit()
+            .await
+            .map_err(|error| dialect.error(error))
+    }
+}
+
+/// A statement that is put together from fixed pieces. Values never become part of the text.
+pub(crate) struct Assembled {
+    text: String,
+    arguments: Vec<Argument>,
+}
+
+enum Argument {
+    Text(String),
+    Number(i64),
+}
+
+impl Assembled {
+    pub(crate) fn new(text: &'static str) -> Self {
+        Self {
+            text: text.to_owned(),
+            arguments: Vec::new(),
+        }
+    }
+
+    /// Adds a fixed piece.
+    pub(crate) fn push(&mut self, piece: &'static str) -> &mut Self {
+        self.text.push_str(piece);
+        self
+    }
+
+    /// Adds the placeholder of a text.
+    pub(crate) fn text(&mut self, value: impl Into<String>) -> &mut Self {
+        self.argument(Argument::Text(value.into()))
+    }
+
+    /// Adds the placeholder of a number.
+    pub(crate) fn number(&mut self, value: i64) -> &mut Self {
+        self.argument(Argument::Number(value))
+    }
+
+    fn argument(&mut self, value: Argument) -> &mut Self {
+        self.arguments.push(value);
+        self.text.push('$');
+        self.text.push_str(&self.arguments.len().to_string());
+        self
+    }
+
+    pub(crate) fn finish(self) -> Statement {
+        // The text consists of pieces with a static lifetime and of placeholders.
+        let statement = sqlx::query(AssertSqlSafe(self.text));
+        self.arguments
+            .into_iter()
+            .fold(statement, |statement, argument| match argument {
+                Argument::Text(value) => statement.bind(value),
+                Argument::Number(value) => statement.bind(value),
+            })
+    }
+}

@@ -1,0 +1,20 @@
+//! One suite of plain functions over a [`stockroom_catalog::Catalog`], run on SQLite and on
+//! PostgreSQL. A difference between the two is a bug.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "in a test, ending with a panic is how it fails"
+)]
+
+mod assets;
+mod connect;
+mod keys;
+mod lab;
+mod models;
+mod objects;
+mod placements;
+mod plans;
+mod purchases;
+mod uploads;
+mod view;

@@ -1,0 +1,354 @@
+//! Placements: steps, claims, counts.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use stockroom_catalog::{Conflict, PlacementStep};
+use stockroom_domain::{ObjectId, ObjectState, PlacementState, StoreName};
+
+use crate::lab::{Lab, on_both_databases, race};
+use crate::{assert_conflict, assert_not_found};
+
+use PlacementState::{Copying, Gone, Present, Retiring, Suspect};
+
+on_both_databases!(
+    a_placement_takes_legal_steps_only,
+    a_step_from_another_state_is_refused,
+    of_many_equal_steps_at_once_one_is_taken,
+    only_a_match_counts_as_verified,
+    a_placement_is_added_once,
+    due_placements_are_taken_in_turn,
+    a_placement_that_failed_waits,
+    two_workers_never_take_the_same_placement,
+    placements_are_counted_by_store_and_state,
+);
+
+fn step(object_id: ObjectId, from: PlacementState, to: PlacementState) -> PlacementStep<'static> {
+    PlacementStep {
+        object_id,
+        store: &StoreName::S3,
+        from,
+        to,
+        error: None,
+    }
+}
+
+async fn state(lab: &Lab, object_id: ObjectId) -> PlacementState {
+    let rows = lab.catalog.placements_of(object_id).await.unwrap();
+    rows.iter()
+        .find(|row| row.store == StoreName::S3)
+        .unwrap()
+        .state
+}
+
+async fn a_placement_takes_legal_steps_only(lab: &Lab) {
+    let id = lab.put("models/a.stl").await.object.id;
+    let mut here = Present;
+    // Each legal step in turn, and from each state every illegal one.
+    for to in [
+        Suspect, Copying, Present, Suspect, Present, Retiring, Gone, Copying, Retiring,
+    ] {
+        for wrong in PlacementState::ALL
+            .iter()
+            .copied()
+            .filter(|to| here.step(*to).is_err())
+        {
+            let outcome = lab
+                .catalog
+                .step_placement(step(id, here, wrong), lab.now())
+                .await;
+            assert_conflict!(outcome, Conflict::IllegalStep(_));
+        }
+        assert_eq!(state(lab, id).await, here);
+        lab.catalog
+            .step_placement(step(id, here, to), lab.now())
+            .await
+            .unwrap();
+        here = to;
+    }
+    assert_eq!(state(lab, id).await, Retiring);
+}
+
+async fn a_step_from_another_state_is_refused(lab: &Lab) {
+    let id = lab.put("models/a.stl").await.object.id;
+    let outcome = lab
+        .catalog
+        .step_placement(step(id, Copying, Present), lab.now())
+        .await;
+    assert_conflict!(outcome, Conflict::PlacementMoved { found: Present });
+    let unknown = lab.id(ObjectId::generate);
+    let outcome = lab
+        .catalog
+        .step_placement(step(unknown, Copying, Present), lab.now())
+        .await;
+    assert_not_found!(outcome, Placement);
+    let elsewhere: StoreName = "r2-eu".parse().unwrap();
+    let other = PlacementStep {
+        store: &elsewhere,
+        ..step(id, Copying, Present)
+    };
+    assert_not_found!(
+        lab.catalog.step_placement(other, lab.now()).await,
+        Placement
+    );
+}
+
+async fn of_many_equal_steps_at_once_one_is_taken(lab: &Lab) {
+    let id = lab.put("models/a.stl").await.object.id;
+    let now = lab.now();
+    let outcomes = race(|_| {
+        let catalog = lab.catalog.clone();
+        async move {
+            catalog
+                .step_placement(step(id, Present, Suspect), now)
+                .await
+        }
+    })
+    .await;
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
+    for outcome in outcomes.into_iter().filter(Result::is_err) {
+        assert_conflict!(outcome, Conflict::PlacementMoved { found: Suspect });
+    }
+}
+
+async fn only_a_match_counts_as_verified(lab: &Lab) {
+    let id = lab.put("models/a.stl").await.object.id;
+    let s3 = StoreName::S3;
+    let verified = lab.now();
+    assert!(lab.catalog.note_verified(id, &s3, verified).await.unwrap());
+    let doubt = PlacementStep {
+        error: Some("chunk 3 does not match\0"),
+        ..step(id, Present, Suspect)
+    };
+    let doubted = lab.now();
+    lab.catalog.step_placement(doubt, doubted).await.unwrap();
+    assert!(!lab.catalog.note_verified(id, &s3, lab.now()).await.unwrap());
+    let rows = lab.catalog.placements_of(id).await.unwrap();
+    let stores: Vec<_> = rows.iter().map(|row| row.store.as_str()).collect();
+    assert_eq!(stores, ["local", "s3"]);
+    assert_eq!(
+        (rows[1].verified_at, rows[1].updated_at),
+        (Some(verified), doubted)
+    );
+    assert_eq!(
+        rows[1].last_error.as_deref(),
+        Some("chunk 3 does not match\u{fffd}")
+    );
+    let now = lab.now();
+    lab.catalog
+        .step_placement(step(id, Suspect, Present), now)
+        .await
+        .unwrap();
+    let rows = lab.catalog.placements_of(id).await.unwrap();
+    assert_eq!(
+        (rows[1].verified_at, rows[1].last_error.clone()),
+        (Some(now), None)
+    );
+}
+
+async fn a_placement_is_added_once(lab: &Lab) {
+    let object = lab.put("models/a.stl").await.object;
+    let elsewhere: StoreName = "r2-eu".parse().unwrap();
+    assert!(
+        lab.catalog
+            .add_placement(object.id, &elsewhere, lab.now())
+            .await
+            .unwrap()
+    );
+    assert!(
+        !lab.catalog
+            .add_placement(object.id, &elsewhere, lab.now())
+            .await
+            .unwrap()
+    );
+    assert!(
+        !lab.catalog
+            .add_placement(object.id, &StoreName::S3, lab.now())
+            .await
+            .unwrap()
+    );
+    assert_eq!(state(lab, object.id).await, Present);
+    let unknown = lab.id(ObjectId::generate);
+    assert_not_found!(
+        lab.catalog
+            .add_placement(unknown, &elsewhere, lab.now())
+            .await,
+        Object
+    );
+    lab.catalog
+        .retire_object(&object.key, lab.now())
+        .await
+        .unwrap();
+    let outcome = lab
+        .catalog
+        .add_placement(object.id, &"x".parse().unwrap(), lab.now())
+        .await;
+    assert_not_found!(outcome, Object);
+}
+
+/// An object whose copy on S3 is still to be made.
+async fn under_placed(lab: &Lab, key: &str) -> ObjectId {
+    let upload = lab.open(key).await;
+    let mut received = lab.received(&upload);
+    received.placements = vec![(StoreName::LOCAL, Present), (StoreName::S3, Copying)];
+    let now = lab.now();
+    lab.catalog
+        .record_object(&received, now, now)
+        .await
+        .unwrap()
+        .object
+        .id
+}
+
+async fn due_placements_are_taken_in_turn(lab: &Lab) {
+    let mut ids = Vec::new();
+    for n in 0..3 {
+        ids.push(under_placed(lab, &format!("models/{n}")).await);
+    }
+    lab.put("models/whole").await;
+    let (now, lease_until) = (lab.now(), lab.after(60));
+    let s3 = StoreName::S3;
+    let mut taken = Vec::new();
+    for expected in [2, 1, 0] {
+        let claimed = lab
+            .catalog
+            .claim_placements(&s3, Copying, now, lease_until, 2)
+            .await
+            .unwrap();
+        assert_eq!(claimed.len(), expected);
+        for claim in claimed {
+            assert_eq!(
+                (claim.placement.attempts, claim.object.state),
+                (1, ObjectState::Live)
+            );
+            assert_eq!(claim.placement.object_id, claim.object.id);
+            taken.push(claim.object.id);
+        }
+    }
+    taken[..2].sort_unstable();
+    assert_eq!(taken, ids);
+    let local = StoreName::LOCAL;
+    let none = lab
+        .catalog
+        .claim_placements(&local, Copying, now, lease_until, 2)
+        .await
+        .unwrap();
+    assert!(none.is_empty());
+    // A worker that died is followed by another.
+    let again = lab
+        .catalog
+        .claim_placements(&s3, Copying, lease_until, lease_until, 9)
+        .await;
+    assert_eq!(again.unwrap().len(), 3);
+}
+
+async fn a_placement_that_failed_waits(lab: &Lab) {
+    let id = under_placed(lab, "models/a").await;
+    let s3 = StoreName::S3;
+    let (now, lease_until) = (lab.now(), lab.after(60));
+    let claimed = lab
+        .catalog
+        .claim_placements(&s3, Copying, now, lease_until, 2)
+        .await
+        .unwrap();
+    let row = &claimed[0].placement;
+    let wait = Duration::from_secs(600);
+    lab.catalog
+        .postpone_placement(row, "503 SlowDown", now, wait)
+        .await
+        .unwrap();
+    let early = lab.after(300);
+    let none = lab
+        .catalog
+        .claim_placements(&s3, Copying, early, lease_until, 2)
+        .await
+        .unwrap();
+    assert!(none.is_empty());
+    let due = now.after(wait);
+    let claimed = lab
+        .catalog
+        .claim_placements(&s3, Copying, due, due, 2)
+        .await
+        .unwrap();
+    assert_eq!(claimed[0].placement.attempts, 2);
+    assert_eq!(
+        claimed[0].placement.last_error.as_deref(),
+        Some("503 SlowDown")
+    );
+    lab.catalog
+        .step_placement(step(id, Copying, Present), lab.now())
+        .await
+        .unwrap();
+    // Who failed late does not disturb who succeeded.
+    lab.catalog
+        .postpone_placement(row, "late", now, wait)
+        .await
+        .unwrap();
+    let row = &lab.catalog.placements_of(id).await.unwrap()[1];
+    assert_eq!(
+        (row.state, row.attempts, row.last_error.as_deref()),
+        (Present, 0, None)
+    );
+}
+
+async fn two_workers_never_take_the_same_placement(lab: &Lab) {
+    let mut ids = BTreeSet::new();
+    for n in 0..40 {
+        ids.insert(under_placed(lab, &format!("models/{n}")).await);
+    }
+    let (now, lease_until) = (lab.now(), lab.after(60));
+    let s3 = StoreName::S3;
+    let workers = race(|_| {
+        let catalog = lab.catalog.clone();
+        async move {
+            let s3 = StoreName::S3;
+            catalog
+                .claim_placements(&s3, Copying, now, lease_until, 10)
+                .await
+                .unwrap()
+        }
+    })
+    .await;
+    let mut taken: Vec<_> = workers
+        .iter()
+        .flatten()
+        .map(|claim| claim.object.id)
+        .collect();
+    // On PostgreSQL a worker may lose all its rows to another; the next round takes the rest.
+    loop {
+        let rest = lab
+            .catalog
+            .claim_placements(&s3, Copying, now, lease_until, 10)
+            .await
+            .unwrap();
+        if rest.is_empty() {
+            break;
+        }
+        taken.extend(rest.iter().map(|claim| claim.object.id));
+    }
+    assert_eq!(taken.len(), ids.len());
+    assert_eq!(taken.into_iter().collect::<BTreeSet<_>>(), ids);
+}
+
+async fn placements_are_counted_by_store_and_state(lab: &Lab) {
+    assert_eq!(lab.catalog.counts_by_state().await.unwrap(), []);
+    lab.put("models/a").await;
+    lab.put("models/b").await;
+    under_placed(lab, "models/c").await;
+    let counts: Vec<_> = lab
+        .catalog
+        .counts_by_state()
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|count| (count.store.to_string(), count.state, count.placements))
+        .collect();
+    assert_eq!(
+        counts,
+        [
+            ("local".to_owned(), Present, 3),
+            ("s3".to_owned(), Copying, 1),
+            ("s3".to_owned(), Present, 2),
+        ]
+    );
+}

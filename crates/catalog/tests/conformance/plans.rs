@@ -1,0 +1,391 @@
+//! Every statement uses an index: with ten million objects, reading a whole table would stop the
+//! shop. The test calls every method, takes the statements from the driver's log, and asks the
+//! database for its plan of each.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor, Row};
+use stockroom_catalog::{
+    AssetQuery, Dialect, KeyHash, ModelFilter, ModelPatch, NewKey, NewModel, Page, PlacementStep,
+    PurchaseFilter, VisibleTo,
+};
+use stockroom_domain::{
+    AssetId, KeyId, KeyPrefix, ModelStatus, PlacementState, PurchaseId, Role, StoreName,
+};
+use tracing::field::{Field, Visit};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+
+use crate::lab::{Lab, key, on_both_databases, subject};
+
+on_both_databases!(every_statement_uses_an_index);
+
+/// Collects the statements that the driver logs.
+#[derive(Clone, Default)]
+struct Statements {
+    texts: Arc<Mutex<BTreeSet<String>>>,
+    runs: Arc<AtomicU64>,
+}
+
+impl<S: tracing::Subscriber> Layer<S> for Statements {
+    fn on_event(&self, event: &tracing::Event<'_>, _context: Context<'_, S>) {
+        event.record(&mut self.clone());
+    }
+}
+
+impl Visit for Statements {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        // What a new connection is told first is no query of anybody.
+        if field.name() == "db.statement" && is_about_rows(value.trim()) {
+            self.runs.fetch_add(1, Ordering::SeqCst);
+            self.texts.lock().unwrap().insert(value.trim().to_owned());
+        }
+    }
+
+    fn record_debug(&mut self, _field: &Field, _value: &dyn std::fmt::Debug) {}
+}
+
+/// PostgreSQL plans by what is in the tables, and reads small ones whole.
+const FILL: &str = "
+    INSERT INTO keys (id, hash, role, created_at)
+        SELECT 'key_' || i, decode(md5(i::text) || md5(i::text), 'hex'), 'operator', i
+        FROM generate_series(1, 20000) i;
+    INSERT INTO models (id, artist, title, tags, search_text, status, created_at, updated_at)
+        SELECT 'mdl_' || i, 'artist' || i % 1000, '', '[]', '',
+            CASE i % 4 WHEN 0 THEN 'draft' ELSE 'published' END, i, i
+        FROM generate_series(1, 20000) i;
+    INSERT INTO objects (id, key, location, state, size_bytes, sha256, chunk_sums, content_type,
+            metadata, opened_at, live_at, retire_after, lease_until)
+        SELECT 'obj_' || i, 'models/' || i, 'models/' || i,
+            CASE i % 10 WHEN 0 THEN 'retiring' WHEN 1 THEN 'gone' ELSE 'live' END,
+            1, decode(md5(i::text) || md5(i::text), 'hex'), '', '', '{}', i, i, i,
+            CASE i % 20 WHEN 0 THEN i END
+        FROM generate_series(1, 20000) i;
+    INSERT INTO placements (object_id, store, state, updated_at, attempts, next_attempt_at)
+        SELECT 'obj_' || i, store, CASE i % 10 WHEN 0 THEN 'suspect' ELSE 'present' END, i, 0, i
+        FROM generate_series(1, 20000) i, (VALUES ('local'), ('s3')) AS stores (store);
+    INSERT INTO assets (id, model_id, filename, version, format, object_id, created_at)
+        SELECT 'ast_' || i, 'mdl_' || 1 + i % 10000, 'a.stl', i, 'stl', 'obj_' || i, i
+        FROM generate_series(1, 20000) i;
+    INSERT INTO purchases (id, buyer, model_id, order_ref, purchased_at, downloads)
+        SELECT 'pur_' || i, 'buyer' || i % 5000, 'mdl_' || 1 + i % 10000, i::text, i, 0
+        FROM generate_series(1, 20000) i;
+    ANALYZE;";
+
+async fn every_statement_uses_an_index(lab: &Lab) {
+    let statements = Statements::default();
+    // The driver logs from threads of its own, so the collector is everybody's.
+    let collector = tracing_subscriber::registry().with(statements.clone());
+    let is_set = tracing::subscriber::set_global_default(collector).is_ok();
+    assert!(
+        is_set,
+        "each test needs a process of its own; use `cargo nextest run`"
+    );
+    call_every_method(lab).await;
+    a_download_costs_one_query(lab, &statements).await;
+
+    let statements = statements.texts.lock().unwrap().clone();
+    assert!(
+        statements.len() > 60,
+        "only {} statements",
+        statements.len()
+    );
+    let mut connection = AnyConnection::connect(&lab.url).await.unwrap();
+    if lab.catalog.dialect() == Dialect::Postgres {
+        connection.execute(sqlx::raw_sql(FILL)).await.unwrap();
+    }
+    let mut slow = Vec::new();
+    for statement in &statements {
+        let plan = match lab.catalog.dialect() {
+            Dialect::Sqlite => sqlite_plan(&mut connection, statement).await,
+            Dialect::Postgres => postgres_plan(&mut connection, statement).await,
+        };
+        for step in plan
+            .iter()
+            .filter(|step| reads_a_whole_table(step, statement))
+        {
+            slow.push(format!(
+                "{step}\n    in {statement}\n    {}",
+                plan.join("\n    ")
+            ));
+        }
+    }
+    connection.close().await.unwrap();
+    assert!(slow.is_empty(), "{}", slow.join("\n\n"));
+}
+
+async fn a_download_costs_one_query(lab: &Lab, statements: &Statements) {
+    const DOWNLOADS: u64 = 10;
+    // The driver logs a statement a moment after it gave its rows.
+    let pause = Duration::from_millis(200);
+    tokio::time::sleep(pause).await;
+    let before = statements.runs.load(Ordering::SeqCst);
+    for _ in 0..DOWNLOADS {
+        let query = AssetQuery {
+            asset_id: lab.id(AssetId::generate),
+            key_hash: Some(KeyHash(lab.bytes())),
+            acting_for: None,
+            now: lab.now(),
+        };
+        lab.catalog.asset_view(query).await.unwrap();
+    }
+    tokio::time::sleep(pause).await;
+    let after = statements.runs.load(Ordering::SeqCst);
+    assert_eq!(after - before, DOWNLOADS);
+}
+
+fn is_about_rows(statement: &str) -> bool {
+    ["SELECT", "INSERT", "UPDATE", "DELETE"]
+        .iter()
+        .any(|verb| statement.starts_with(verb))
+        && !["pg_", "schema_migrations"]
+            .iter()
+            .any(|other| statement.contains(other))
+}
+
+/// Whether a step of a plan reads a table, or one of its indexes, from end to end.
+fn reads_a_whole_table(step: &str, statement: &str) -> bool {
+    let step = step.trim().trim_start_matches("->").trim_start();
+    // Counting all placements, and searching the models' texts, is what these methods are for,
+    // and they say so. The table `meta` has one row.
+    let may_walk = ["count(*)", "search_text LIKE", "FROM meta"]
+        .iter()
+        .any(|text| statement.contains(text));
+    // A list walks an index in the list's order until the page is full.
+    let is_page = statement.contains("LIMIT") && (step.contains("INDEX") || step.contains("Index"));
+    let sqlite_walks = step.starts_with("SCAN")
+        // The row of one before the left joins, and what a subquery has found by an index.
+        && !["CONSTANT ROW", "anchor", "shown", "(subquery"].iter().any(|s| step.contains(s));
+    let postgres_walks = ["Seq Scan", "Index Scan", "Index Only Scan"]
+        .iter()
+        .any(|scan| step.starts_with(scan))
+        && !step.contains("Index Cond");
+    (sqlite_walks || postgres_walks) && !is_page && !may_walk
+}
+
+async fn sqlite_plan(connection: &mut AnyConnection, statement: &str) -> Vec<String> {
+    let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
+    let rows = connection.fetch_all(sqlx::raw_sql(explain)).await.unwrap();
+    rows.iter()
+        .map(|row| row.get::<String, _>("detail"))
+        .collect()
+}
+
+async fn postgres_plan(connection: &mut AnyConnection, statement: &str) -> Vec<String> {
+    let parameters = (1..20)
+        .take_while(|n| statement.contains(&format!("${n}")))
+        .count();
+    let nulls = vec!["NULL"; parameters].join(", ");
+    let arguments = if parameters == 0 {
+        String::new()
+    } else {
+        format!("({nulls})")
+    };
+    // A generic plan is what a prepared statement gets after some calls.
+    let explain = format!(
+        "SET plan_cache_mode = force_generic_plan; PREPARE asked AS {statement}; EXPLAIN EXECUTE asked{arguments}; DEALLOCATE asked;"
+    );
+    let rows = connection
+        .fetch_all(sqlx::raw_sql(AssertSqlSafe(explain)))
+        .await
+        .unwrap();
+    let mut steps: Vec<String> = Vec::new();
+    for row in &rows {
+        let line: String = row.get(0);
+        // A condition belongs to the step above it.
+        match steps.last_mut() {
+            Some(step) if line.contains("Index Cond") => step.push_str(line.trim()),
+            _ => steps.push(line),
+        }
+    }
+    steps
+}
+
+async fn call_every_method(lab: &Lab) {
+    call_keys_and_models(lab).await;
+    call_objects_and_placements(lab).await;
+    call_assets_and_purchases(lab).await;
+}
+
+/// Every list is asked for its first and for a later page.
+fn pages(after: &str) -> [Page; 2] {
+    [
+        Page::default(),
+        Page {
+            limit: 10,
+            after: Some(after.to_owned()),
+        },
+    ]
+}
+
+async fn call_keys_and_models(lab: &Lab) {
+    let catalog = &lab.catalog;
+    let new = NewKey {
+        id: lab.id(KeyId::generate),
+        hash: KeyHash(lab.bytes()),
+        role: Role::Operator,
+        subject: None,
+        name: None,
+        created_at: lab.now(),
+        expires_at: None,
+    };
+    let row = catalog.insert_key(&new).await.unwrap();
+    catalog.find_key(&new.hash).await.unwrap();
+    catalog.touch_key(row.id, lab.now()).await.unwrap();
+    catalog.revoke_key(row.id, lab.now()).await.unwrap();
+    catalog.revoke_key(row.id, lab.now()).await.unwrap();
+    catalog.instance("x", lab.now()).await.unwrap();
+    for page in pages(&row.id.to_string()) {
+        catalog.list_keys(&page).await.unwrap();
+    }
+
+    let model = catalog
+        .insert_model(NewModel {
+            ..lab.new_model("kaethe")
+        })
+        .await
+        .unwrap();
+    catalog.find_model(model.id).await.unwrap();
+    catalog
+        .update_model(model.id, ModelPatch::default(), lab.now())
+        .await
+        .unwrap();
+    let me = subject("me");
+    for visible_to in [
+        VisibleTo::Everyone,
+        VisibleTo::Subject(me.clone()),
+        VisibleTo::All,
+    ] {
+        for status in [None, Some(ModelStatus::Draft), Some(ModelStatus::Published)] {
+            for artist in [None, Some(me.clone())] {
+                for q in [None, Some("two words".to_owned())] {
+                    for page in pages(&model.id.to_string()) {
+                        let filter = ModelFilter {
+                            artist: artist.clone(),
+                            status,
+                            q: q.clone(),
+                            visible_to: visible_to.clone(),
+                        };
+                        catalog.list_models(&filter, &page).await.unwrap();
+                    }
+                }
+            }
+        }
+    }
+    catalog
+        .retire_model(model.id, lab.now(), lab.now())
+        .await
+        .unwrap();
+}
+
+async fn call_objects_and_placements(lab: &Lab) {
+    let catalog = &lab.catalog;
+    let object = lab.put("temp/a").await.object;
+    catalog.find_object(&object.key).await.unwrap();
+    catalog
+        .find_object_by_location(&object.location)
+        .await
+        .unwrap();
+    catalog.find_object_by_id(object.id).await.unwrap();
+    for prefix in ["", "temp/"] {
+        let prefix: KeyPrefix = prefix.parse().unwrap();
+        for page in pages("temp/a") {
+            catalog.list_objects(&prefix, &page).await.unwrap();
+        }
+    }
+    let upload = lab.open("temp/b").await;
+    catalog
+        .extend_lease(upload.object_id, lab.after(60))
+        .await
+        .unwrap();
+    catalog.discard_upload(upload.object_id).await.unwrap();
+    let upload = lab.open("temp/b").await;
+    catalog
+        .abandon_upload(upload.object_id, lab.now())
+        .await
+        .unwrap();
+    catalog
+        .claim_abandoned(lab.now(), lab.after(60), 9)
+        .await
+        .unwrap();
+    catalog.finish_abandoned(upload.object_id).await.unwrap();
+
+    let s3 = &StoreName::S3;
+    let (now, suspect) = (lab.now(), PlacementState::Suspect);
+    let mut step = PlacementStep {
+        object_id: object.id,
+        store: s3,
+        from: PlacementState::Present,
+        to: suspect,
+        error: None,
+    };
+    catalog.step_placement(step, now).await.unwrap();
+    catalog
+        .claim_placements(s3, suspect, now, lab.after(9), 9)
+        .await
+        .unwrap();
+    let rows = catalog.placements_of(object.id).await.unwrap();
+    catalog
+        .postpone_placement(&rows[1], "x", now, Duration::ZERO)
+        .await
+        .unwrap();
+    (step.from, step.to) = (suspect, PlacementState::Present);
+    catalog.step_placement(step, now).await.unwrap();
+    catalog.note_verified(object.id, s3, now).await.unwrap();
+    catalog.add_placement(object.id, s3, now).await.unwrap();
+    catalog.counts_by_state().await.unwrap();
+
+    catalog.finish_retire(object.id, now).await.unwrap_err();
+    catalog.retire_object(&object.key, now).await.unwrap();
+    catalog
+        .retire_object(&key("temp/none"), now)
+        .await
+        .unwrap_err();
+    catalog.claim_retiring(now, lab.after(60), 9).await.unwrap();
+    catalog.finish_retire(object.id, now).await.unwrap();
+}
+
+async fn call_assets_and_purchases(lab: &Lab) {
+    let catalog = &lab.catalog;
+    let model = lab.model("kaethe").await.id;
+    let asset = lab.asset(model, "a.stl").await;
+    catalog.find_asset(asset.id).await.unwrap();
+    for page in pages(&asset.id.to_string()) {
+        catalog.list_assets(model, true, &page).await.unwrap();
+        catalog.list_assets(model, false, &page).await.unwrap();
+    }
+    let bo = subject("bo");
+    let purchase = lab.buy(lab.new_purchase("bo", model)).await.id;
+    catalog.find_purchase(purchase).await.unwrap();
+    catalog.claim_download(purchase, lab.now()).await.unwrap();
+    catalog.count_downloads(&[(purchase, 1)]).await.unwrap();
+    catalog
+        .refund_purchase(lab.id(PurchaseId::generate), lab.now())
+        .await
+        .unwrap_err();
+    for page in pages(&purchase.to_string()) {
+        for buyer in [None, Some(bo.clone())] {
+            for model_id in [None, Some(model)] {
+                let filter = PurchaseFilter {
+                    buyer: buyer.clone(),
+                    model_id,
+                };
+                catalog.list_purchases(&filter, &page).await.unwrap();
+            }
+        }
+        catalog.library(&bo, &page).await.unwrap();
+    }
+    let query = AssetQuery {
+        asset_id: asset.id,
+        key_hash: Some(KeyHash(lab.bytes())),
+        acting_for: Some(&bo),
+        now: lab.now(),
+    };
+    catalog.asset_view(query).await.unwrap();
+    catalog
+        .retire_asset(asset.id, lab.now(), lab.now())
+        .await
+        .unwrap();
+}
