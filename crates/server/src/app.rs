@@ -1,0 +1,148 @@
+//! Everything a running Stockroom is made of, in one place, made once.
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
+use stockroom_catalog::{Catalog, ObjectRow, PlacementStep};
+use stockroom_domain::{Clock, Entropy, ObjectId, PlacementState, StoreName};
+use stockroom_storage::{Doubt, Doubts, LocalStore, S3Store, Storage, Store, UrlSigner};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::Delivery;
+use crate::flows::entitle::DownloadCounts;
+use crate::flows::receive::Received;
+use crate::telemetry::metrics::Metrics;
+
+/// A handle to the running parts; clones are the same parts.
+#[derive(Debug, Clone)]
+pub struct App(Arc<Parts>);
+
+/// The running parts.
+#[derive(Debug)]
+pub struct Parts {
+    /// What is known.
+    pub catalog: Catalog,
+    /// The stores of the mode, for new objects.
+    pub storage: Storage,
+    /// The folder, also outside the mode: copies in it stay readable.
+    pub local: Option<Arc<LocalStore>>,
+    /// The bucket, also outside the mode.
+    pub s3: Option<Arc<S3Store>>,
+    /// Signs and checks this server's own URLs.
+    pub signer: UrlSigner,
+    /// The present moment.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// How downloads get their bytes when the caller does not say.
+    pub delivery: Delivery,
+    /// Bounds of what callers may do.
+    pub limits: Limits,
+    /// Where this server is reached, without a slash at the end.
+    pub public_url: String,
+    /// Downloads that were counted and are not in the catalog yet.
+    pub download_counts: DownloadCounts,
+    /// Work that must end before the process does.
+    pub tasks: TaskTracker,
+    /// Says that the process is about to end.
+    pub shutdown: CancellationToken,
+    /// Wakes the engine when an object owes a copy or a deletion.
+    pub engine_bell: Arc<Notify>,
+}
+
+/// Bounds of what callers may do.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// The largest file, in bytes.
+    pub max_upload_bytes: u64,
+    /// The most files in one form.
+    pub max_form_files: usize,
+    /// How long a body may make no progress.
+    pub idle_timeout: Duration,
+    /// How long the bytes of a deleted object stay.
+    pub delete_grace: Duration,
+}
+
+impl App {
+    /// A handle to these parts.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    /// Every store that is configured, also outside the mode.
+    pub fn stores(&self) -> impl Iterator<Item = Arc<dyn Store>> {
+        let local = self.local.clone().map(|store| store as Arc<dyn Store>);
+        let s3 = self.s3.clone().map(|store| store as Arc<dyn Store>);
+        local.into_iter().chain(s3)
+    }
+
+    /// The configured store of this name.
+    #[must_use]
+    pub fn store(&self, name: &StoreName) -> Option<Arc<dyn Store>> {
+        self.stores().find(|store| store.name() == name)
+    }
+
+    /// Wakes the engine when one of these objects owes a store its copy.
+    pub fn wake_engine<'a>(&self, received: impl IntoIterator<Item = &'a Received>) {
+        let owes = received
+            .into_iter()
+            .flat_map(|received| &received.placements)
+            .any(|(_, state)| *state == PlacementState::Copying);
+        if owes {
+            self.engine_bell.notify_one();
+        }
+    }
+
+    /// A listener that marks a copy of this object suspect when a read could not use it.
+    #[must_use]
+    pub fn doubts_about(&self, object: &ObjectRow) -> Arc<dyn Doubts> {
+        Arc::new(PlacementDoubts {
+            app: self.clone(),
+            object: object.id,
+        })
+    }
+}
+
+impl Deref for App {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+#[derive(Debug)]
+struct PlacementDoubts {
+    app: App,
+    object: ObjectId,
+}
+
+impl Doubts for PlacementDoubts {
+    fn doubt(&self, doubt: &Doubt) {
+        self.app.metrics.doubt(&doubt.store, doubt.kind);
+        if !doubt.kind.is_about_placement() {
+            return;
+        }
+        let (app, object, doubt) = (self.app.clone(), self.object, doubt.clone());
+        // The reader must not wait for the catalog.
+        self.app.tasks.spawn(async move {
+            let step = PlacementStep {
+                object_id: object,
+                store: &doubt.store,
+                from: PlacementState::Present,
+                to: PlacementState::Suspect,
+                error: Some(&doubt.detail),
+            };
+            match app.catalog.step_placement(step, app.clock.now()).await {
+                Ok(()) => app.engine_bell.notify_one(),
+                Err(error) => tracing::debug!(%error, %object, "the copy was suspect already"),
+            }
+        });
+    }
+}

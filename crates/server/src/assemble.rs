@@ -1,0 +1,148 @@
+//! From settings to running parts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use stockroom_catalog::{Catalog, CatalogError, ConnectOptions};
+use stockroom_domain::{Clock, Entropy};
+use stockroom_storage::{
+    HybridOptions, LocalOptions, LocalStore, Mode, Observer, S3Config, S3ConfigError, S3Retries,
+    S3Store, Storage, Store, UrlSigner,
+};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::app::{App, Limits, Parts};
+use crate::config::{Config, S3Settings, SigningKeysError};
+use crate::telemetry::metrics::Metrics;
+
+/// Why the settings do not make a running Stockroom.
+#[derive(Debug, thiserror::Error)]
+pub enum AssembleError {
+    /// The database cannot be used.
+    #[error("the database cannot be used: {0}")]
+    Catalog(#[from] CatalogError),
+    /// The folder of the local store cannot be used.
+    #[error("the storage folder cannot be used: {0}")]
+    Local(#[source] stockroom_storage::Error),
+    /// The bucket's settings cannot work.
+    #[error("the bucket cannot be used: {0}")]
+    S3(#[from] S3ConfigError),
+    /// The keys for local links cannot be read or made.
+    #[error("the signing keys cannot be used: {0}")]
+    SigningKeys(#[from] SigningKeysError),
+    /// The mode needs a bucket and none is configured. Loading the settings rules this out.
+    #[error("the mode {0} needs a bucket")]
+    NoBucket(Mode),
+}
+
+/// Opens the database and the stores. Sends nothing to a bucket.
+///
+/// # Errors
+/// The first part that cannot be used.
+pub async fn assemble(
+    config: &Config,
+    public_url: &str,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+) -> Result<App, AssembleError> {
+    let metrics = Arc::new(Metrics::new());
+    let signer = UrlSigner::new(config.signing.load_or_create(&*entropy)?, public_url);
+    let catalog =
+        Catalog::connect(config.database.url().expose(), &ConnectOptions::default()).await?;
+    let stores = open_stores(config, &signer, &clock, &entropy, &metrics)?;
+    let storage = storage(config, &stores)?;
+    Ok(App::new(Parts {
+        catalog,
+        storage,
+        local: stores.local,
+        s3: stores.s3,
+        signer,
+        clock,
+        entropy,
+        metrics,
+        delivery: config.http.delivery,
+        limits: Limits {
+            max_upload_bytes: config.http.max_upload_bytes,
+            max_form_files: config.http.max_form_files,
+            idle_timeout: config.http.idle_timeout,
+            delete_grace: config.storage.delete_grace,
+        },
+        public_url: public_url.to_owned(),
+        download_counts: crate::flows::entitle::DownloadCounts::default(),
+        tasks: TaskTracker::new(),
+        shutdown: CancellationToken::new(),
+        engine_bell: Arc::default(),
+    }))
+}
+
+/// The bucket's client, and how patient it is. A buyer or an artist waits at the other end, so
+/// giving up after half a minute beats trying for three.
+fn s3_config(settings: &S3Settings) -> S3Config {
+    S3Config {
+        retries: S3Retries {
+            attempts: 4,
+            base: Duration::from_millis(500),
+            longest_wait: Duration::from_secs(8),
+            deadline: Duration::from_secs(30),
+        },
+        ..settings.store_config()
+    }
+}
+
+struct Stores {
+    local: Option<Arc<LocalStore>>,
+    s3: Option<Arc<S3Store>>,
+}
+
+/// Opens every store there is, also outside the mode: copies on them stay readable.
+fn open_stores(
+    config: &Config,
+    signer: &UrlSigner,
+    clock: &Arc<dyn Clock>,
+    entropy: &Arc<dyn Entropy>,
+    metrics: &Arc<Metrics>,
+) -> Result<Stores, AssembleError> {
+    let observer: Arc<dyn Observer> = Arc::<Metrics>::clone(metrics);
+    let s3 = match &config.storage.s3 {
+        Some(settings) => Some(Arc::new(S3Store::connect_with(
+            &s3_config(settings),
+            Arc::clone(clock),
+            Arc::clone(entropy),
+            Arc::clone(&observer),
+        )?)),
+        None => None,
+    };
+    // In the mode s3 no folder is made, but one that is there may still hold copies.
+    let wants_local = config.storage.mode != Mode::S3 || config.storage.dir.is_dir();
+    let local = if wants_local {
+        let options = LocalOptions::default()
+            .clock(Arc::clone(clock))
+            .entropy(Arc::clone(entropy))
+            .observer(observer)
+            .signer(signer.clone());
+        let store = LocalStore::open(&config.storage.dir, options).map_err(AssembleError::Local)?;
+        Some(Arc::new(store))
+    } else {
+        None
+    };
+    Ok(Stores { local, s3 })
+}
+
+fn storage(config: &Config, stores: &Stores) -> Result<Storage, AssembleError> {
+    let mode = config.storage.mode;
+    let local = stores.local.clone().map(|store| store as Arc<dyn Store>);
+    let s3 = stores.s3.clone().map(|store| store as Arc<dyn Store>);
+    match (mode, local, s3) {
+        (Mode::Local, Some(local), _) => Ok(Storage::local(local)),
+        (Mode::S3, _, Some(s3)) => Ok(Storage::s3(s3)),
+        (Mode::Hybrid, Some(local), Some(s3)) => {
+            let options = HybridOptions {
+                read: config.storage.hybrid_read,
+                ack: config.storage.hybrid_ack,
+            };
+            Ok(Storage::hybrid(local, s3, options))
+        }
+        _ => Err(AssembleError::NoBucket(mode)),
+    }
+}

@@ -1,0 +1,134 @@
+//! The command line: what can be asked for, and who answers.
+//!
+//! A command is a variant of [`Command`], a line in its `run`, and a file with its arguments and a
+//! function `run(&Context, Args) -> Result<Exit, CliError>`.
+
+pub mod config;
+pub mod error;
+pub mod key;
+pub mod output;
+pub mod progress;
+pub mod serve;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::{Args, Parser, Subcommand};
+use stockroom_catalog::{Catalog, ConnectOptions};
+use stockroom_domain::{Clock, Entropy};
+use tracing::Level;
+
+use crate::config::Loaded;
+use crate::exit::Exit;
+use error::CliError;
+use key::KeyCommand;
+use output::Output;
+
+/// The stockroom behind a shop that sells digital files.
+#[derive(Debug, Parser)]
+#[command(name = "stockroom", version, arg_required_else_help = true)]
+pub struct Cli {
+    /// What holds for every command.
+    #[command(flatten)]
+    pub global: GlobalOptions,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What holds for every command.
+#[derive(Debug, Clone, Args)]
+pub struct GlobalOptions {
+    /// Print one JSON object per line on stdout, errors too
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Read this file in place of ./stockroom.toml
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Read this file in place of ./.env
+    #[arg(long, global = true, value_name = "FILE")]
+    pub env_file: Option<PathBuf>,
+    /// Print results and errors only
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the server until Ctrl-C or SIGTERM; running downloads may end then
+    Serve(serve::ServeArgs),
+    /// Make, list and revoke API keys
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// Show every setting in force, and where it was set; secrets are left out
+    Config,
+}
+
+impl Command {
+    /// The least important events that are logged when nobody chose a filter: a server tells what
+    /// it does, a command tells what is unusual.
+    #[must_use]
+    pub const fn log_level(&self) -> Level {
+        match self {
+            Self::Serve(_) => Level::INFO,
+            Self::Key(_) | Self::Config => Level::WARN,
+        }
+    }
+}
+
+/// What every command works with. Made once, in `main`.
+#[derive(Debug)]
+pub struct Context {
+    /// The settings.
+    pub loaded: Loaded,
+    /// Where results, words and errors go.
+    pub output: Output,
+    /// The present moment.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+impl Context {
+    /// The catalog, connected and brought up to date.
+    ///
+    /// # Errors
+    /// The database cannot be reached, or belongs to a newer version.
+    pub async fn catalog(&self) -> Result<Catalog, CliError> {
+        let url = self.loaded.config.database.url();
+        Ok(Catalog::connect(url.expose(), &ConnectOptions::default()).await?)
+    }
+}
+
+/// Runs a command to its end, or until Ctrl-C, and reports its error.
+pub async fn run(context: &Context, command: Command) -> Exit {
+    for warning in &context.loaded.warnings {
+        context.output.warning(&warning.to_string());
+    }
+    let outcome = match command {
+        Command::Serve(args) => serve::run(context, args).await,
+        Command::Key(command) => interruptible(key::run(context, command)).await,
+        Command::Config => config::run(context).await,
+    };
+    outcome.unwrap_or_else(|error| {
+        if error.exit() != Exit::Ok {
+            context.output.error(&error);
+        }
+        error.exit()
+    })
+}
+
+/// Runs something that Ctrl-C may end at any moment.
+///
+/// # Errors
+/// Those of `work`, or [`CliError::interrupted`].
+pub async fn interruptible(
+    work: impl Future<Output = Result<Exit, CliError>>,
+) -> Result<Exit, CliError> {
+    tokio::select! {
+        outcome = work => outcome,
+        // Where no handler can be installed, Ctrl-C ends the process in its own way.
+        Ok(()) = tokio::signal::ctrl_c() => Err(CliError::interrupted()),
+    }
+}

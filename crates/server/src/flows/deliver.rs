@@ -1,0 +1,186 @@
+//! The way of a download after the gate: where -> deliver.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use stockroom_catalog::{AssetDetails, ObjectDetails, ObjectRow};
+use stockroom_domain::{PlacementState, StoreName};
+use stockroom_storage::{
+    ByteRange, ChunkSums, Disposition, Expected, Mode, OpenRead, Purpose, SignMethod, SignRequest,
+    SignedUrl, Source, Store, open_read,
+};
+
+use crate::app::App;
+use crate::config::Delivery as DeliverySetting;
+use crate::flows::error::FlowError;
+
+/// How the bytes get to the caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// Through this server.
+    Stream,
+    /// By a signed URL, made by this store.
+    Redirect,
+}
+
+/// What the caller's browser is told about the bytes.
+#[derive(Debug, Clone)]
+pub struct Presentation {
+    /// Save them or show them, and under which name.
+    pub disposition: Disposition,
+    /// Their media type.
+    pub content_type: Option<String>,
+}
+
+/// What is recorded of the bytes of an object.
+#[derive(Debug, Clone, Copy)]
+pub struct Recorded<'a> {
+    /// The object with its placements.
+    pub object: &'a ObjectRow,
+    /// The checksums of its chunks.
+    pub chunk_sums: &'a [u8],
+}
+
+impl Recorded<'_> {
+    /// What a reader holds the bytes against.
+    fn expected(&self) -> Expected {
+        Expected {
+            size_bytes: self.object.size_bytes,
+            // Sums that cannot be read are damage in the record: the bytes are sent without the
+            // check rather than not at all, and the scrub finds the record.
+            chunk_sums: ChunkSums::from_bytes(self.chunk_sums).ok(),
+        }
+    }
+}
+
+impl<'a> From<&'a ObjectDetails> for Recorded<'a> {
+    fn from(details: &'a ObjectDetails) -> Self {
+        Self {
+            object: &details.object,
+            chunk_sums: &details.chunk_sums,
+        }
+    }
+}
+
+impl<'a> From<&'a AssetDetails> for Recorded<'a> {
+    fn from(details: &'a AssetDetails) -> Self {
+        Self {
+            object: &details.asset.object,
+            chunk_sums: &details.chunk_sums,
+        }
+    }
+}
+
+/// Decides how the bytes get to the caller: as the caller asks, else as the operator set.
+#[must_use]
+pub fn choose(app: &App, object: &ObjectRow, asked: Option<Delivery>) -> Delivery {
+    asked.unwrap_or(match app.delivery {
+        DeliverySetting::Stream => Delivery::Stream,
+        DeliverySetting::Redirect => Delivery::Redirect,
+        // Bytes that lie only in a bucket need not make the way through this machine.
+        DeliverySetting::Auto if only_on_s3(object) => Delivery::Redirect,
+        DeliverySetting::Auto => Delivery::Stream,
+    })
+}
+
+/// Opens the bytes of an object, or the part of them that `range` names.
+///
+/// # Errors
+/// That of the storage, when no copy can be read.
+pub async fn open(
+    app: &App,
+    bytes: Recorded<'_>,
+    range: Option<ByteRange>,
+) -> Result<OpenRead, FlowError> {
+    let object = bytes.object;
+    let doubts = app.doubts_about(object);
+    Ok(open_read(sources(app, object), Some(bytes.expected()), range, doubts).await?)
+}
+
+/// Opens all bytes of an object from these copies.
+///
+/// # Errors
+/// When none of them can be read.
+pub async fn open_from(
+    app: &App,
+    sources: Vec<Source>,
+    bytes: Recorded<'_>,
+) -> Result<OpenRead, stockroom_storage::Error> {
+    open_read(
+        sources,
+        Some(bytes.expected()),
+        None,
+        app.doubts_about(bytes.object),
+    )
+    .await
+}
+
+/// Signs a URL for the bytes of an object, by the store that reads try first.
+///
+/// # Errors
+/// `Expiry` when it is not 1 second to 7 days; else that of the store.
+pub async fn sign(
+    app: &App,
+    object: &ObjectRow,
+    presentation: Presentation,
+    purpose: Purpose,
+    expires_in: Duration,
+) -> Result<SignedUrl, FlowError> {
+    let request = SignRequest {
+        method: SignMethod::Get,
+        expires_in,
+        disposition: presentation.disposition,
+        content_type: presentation.content_type,
+    };
+    match signing_store(app, object) {
+        Some(s3) => Ok(s3.signed_url(&object.location, &request).await?),
+        None => app
+            .signer
+            .sign(&object.location, &request, purpose, app.clock.now())
+            .map_err(|_| FlowError::Expiry),
+    }
+}
+
+/// The copies of an object, best first: healthy ones in the mode's order, then healthy ones on
+/// stores outside the mode, then doubted ones. A doubted copy is verified like every other while
+/// it is read, so trying it last can only help.
+#[must_use]
+pub fn sources(app: &App, object: &ObjectRow) -> Vec<Source> {
+    let order = app.storage.read_order();
+    let rank = |name: &StoreName| order.iter().position(|known| known == name);
+    let mut copies: Vec<_> = object
+        .placements
+        .iter()
+        .filter(|placement| placement.state.is_readable())
+        .filter_map(|placement| {
+            let store = app.store(&placement.store)?;
+            let is_suspect = placement.state == PlacementState::Suspect;
+            Some((is_suspect, rank(&placement.store), store))
+        })
+        .collect();
+    copies.sort_by_key(|(is_suspect, rank, _)| (*is_suspect, rank.unwrap_or(usize::MAX)));
+    copies
+        .into_iter()
+        .map(|(_, _, store)| Source {
+            store,
+            location: object.location.clone(),
+        })
+        .collect()
+}
+
+/// The store that signs by itself, when the first copy to read lies there; else this server
+/// signs, streams the bytes and can fail over while it does.
+fn signing_store(app: &App, object: &ObjectRow) -> Option<Arc<dyn Store>> {
+    let first = sources(app, object).into_iter().next()?;
+    let is_local = *first.store.name() == StoreName::LOCAL;
+    (!is_local && app.storage.mode() != Mode::Local).then_some(first.store)
+}
+
+fn only_on_s3(object: &ObjectRow) -> bool {
+    let mut healthy = object
+        .placements
+        .iter()
+        .filter(|placement| placement.state == PlacementState::Present)
+        .peekable();
+    healthy.peek().is_some() && healthy.all(|placement| placement.store != StoreName::LOCAL)
+}

@@ -1,0 +1,12 @@
+//! What happens with bytes and records, one way each, for HTTP and the command line alike.
+//!
+//! An upload goes `receive -> check -> store -> record`: [`receive`] and [`publish`] or
+//! [`objects`]. A download goes `who -> gate -> where -> deliver`: the gate is
+//! [`stockroom_domain::permits`], the rest is [`deliver`].
+
+pub mod deliver;
+pub mod entitle;
+pub mod error;
+pub mod objects;
+pub mod publish;
+pub mod receive;

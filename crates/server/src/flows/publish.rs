@@ -1,0 +1,134 @@
+//! The end of an upload: record. Received bytes become assets of a model, or an operator's object.
+
+use stockroom_catalog::{AssetRow, ModelRow, NewAsset};
+use stockroom_domain::{AssetId, Category, Filename, Key, ModelId};
+use stockroom_formats::{Checker, Format};
+use stockroom_storage::Metadata;
+
+use crate::app::App;
+use crate::flows::error::{FlowError, InvalidKey};
+use crate::flows::receive::{Intake, Received, discard};
+
+/// The segment after the category below which replaced objects lie; see `open_upload` in the
+/// catalog.
+const VERSIONS_SEGMENT: &str = ".versions";
+
+/// A file on its way to become an asset.
+#[derive(Debug)]
+pub struct NewFile {
+    /// The asset it will be.
+    pub asset: AssetId,
+    /// Its name.
+    pub filename: Filename,
+}
+
+impl NewFile {
+    /// A file with a new id.
+    #[must_use]
+    pub fn new(app: &App, filename: Filename) -> Self {
+        let asset = AssetId::generate(app.clock.now(), &*app.entropy);
+        Self { asset, filename }
+    }
+
+    /// How the bytes of the file are to be received: under a key of their own, checked, and
+    /// with the ids of artist, model and asset kept on the object.
+    ///
+    /// # Errors
+    /// When the parts make no key, which the lengths of ids and file names rule out.
+    pub fn intake(&self, model: &ModelRow) -> Result<Intake, FlowError> {
+        let rest = format!("{}/{}/{}", model.id, self.asset, self.filename);
+        let key = Key::new(Category::Models, &rest).map_err(InvalidKey::from)?;
+        let extension = self
+            .filename
+            .as_str()
+            .rsplit_once('.')
+            .map(|(_, extension)| extension);
+        let guess = extension
+            .and_then(Format::from_extension)
+            .map(Format::content_type);
+        Ok(Intake {
+            key,
+            content_type: guess.unwrap_or("application/octet-stream").to_owned(),
+            metadata: self.metadata(model),
+            announced_bytes: None,
+            expected_sha256: None,
+            checker: Some(Checker::new(self.filename.as_str())),
+        })
+    }
+
+    fn metadata(&self, model: &ModelRow) -> Metadata {
+        let mut metadata = Metadata::default();
+        let values = [
+            ("artist-id", model.artist.to_string()),
+            ("model-id", model.id.to_string()),
+            ("asset-id", self.asset.to_string()),
+        ];
+        for (name, value) in values {
+            // Ids and subjects are visible ASCII of bounded length, so they always fit; were one
+            // not to, the catalog still knows it.
+            let _ = metadata.insert(name, &value);
+        }
+        metadata
+    }
+}
+
+/// Makes received files assets of a model, all of them or none.
+///
+/// # Errors
+/// When the model was deleted meanwhile or the catalog fails; the bytes are taken back then.
+pub async fn record_assets(
+    app: &App,
+    model: ModelId,
+    files: Vec<(NewFile, Received)>,
+) -> Result<Vec<AssetRow>, FlowError> {
+    let new_assets: Vec<NewAsset> = files
+        .iter()
+        .map(|(file, received)| new_asset(model, file, received))
+        .collect();
+    match app
+        .catalog
+        .record_assets(&new_assets, app.clock.now())
+        .await
+    {
+        Ok(rows) => {
+            app.wake_engine(files.iter().map(|(_, received)| received));
+            Ok(rows)
+        }
+        // The answer of the database may be lost after the commit; then the rows are real and
+        // the bytes must stay. The sweep removes them if the rows are not.
+        Err(error) if error.is_transient() => Err(error.into()),
+        Err(error) => {
+            for (_, received) in files {
+                discard(app, received).await;
+            }
+            Err(error.into())
+        }
+    }
+}
+
+/// Reads a key that a caller may write to or read from.
+///
+/// # Errors
+/// When it is no key, or one below which the catalog puts replaced objects.
+pub fn object_key(text: &str) -> Result<Key, FlowError> {
+    let key: Key = text.parse().map_err(InvalidKey::from)?;
+    if key.segments().next() == Some(VERSIONS_SEGMENT) {
+        return Err(InvalidKey::Reserved(VERSIONS_SEGMENT).into());
+    }
+    Ok(key)
+}
+
+fn new_asset(model: ModelId, file: &NewFile, received: &Received) -> NewAsset {
+    let report = received.report.as_ref();
+    NewAsset {
+        id: file.asset,
+        model_id: model,
+        filename: file.filename.clone(),
+        format: report
+            .map_or("unknown", |report| report.format.as_str())
+            .to_owned(),
+        // A report is plain data; that it cannot be written as JSON is out of reach.
+        report: report.and_then(|report| serde_json::to_value(report).ok()),
+        upload: received.upload(),
+    }
+}

@@ -1,0 +1,93 @@
+//! `GET` and `HEAD /v1/assets/{id}/download`: who -> gate -> where -> deliver.
+
+use axum::extract::State;
+use axum::response::Response;
+use http::{HeaderMap, Method};
+use serde::Deserialize;
+use stockroom_domain::{Action, AssetId};
+use stockroom_storage::{Disposition, Purpose};
+use utoipa::IntoParams;
+
+use crate::app::App;
+use crate::flows::deliver::{self, Delivery, Presentation};
+use crate::flows::entitle;
+use crate::http::assets::permitted;
+use crate::http::auth::Credentials;
+use crate::http::bytes::{REDIRECT_EXPIRES_IN, redirect, respond};
+use crate::http::extract::{Id, Query};
+use crate::http::problem::{Problem, ProblemBody};
+use crate::http::views::content_type;
+
+/// How the bytes are wanted.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct DownloadQuery {
+    /// `stream` for the bytes, `redirect` for a signed URL; else as the operator set.
+    delivery: Option<String>,
+}
+
+/// Downloads a file that the caller bought, made or runs the shop of. Ranges and conditional
+/// requests work as in RFC 9110; the ETag is the SHA-256 of the bytes.
+#[utoipa::path(method(get, head), path = "/v1/assets/{id}/download", tag = "assets",
+    params(("id" = String, Path), DownloadQuery),
+    responses(
+        (status = 200, description = "All bytes.", body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = 206, description = "The range that was asked for.", body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = 302, description = "The bytes are at the signed URL in `Location`."),
+        (status = 304, description = "The caller's copy is current."),
+        (status = "default", description = "What went wrong.", body = ProblemBody),
+    ))]
+pub async fn download(
+    State(app): State<App>,
+    credentials: Credentials,
+    Id(id): Id<AssetId>,
+    Query(query): Query<DownloadQuery>,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let asked = asked_delivery(query.delivery.as_deref())?;
+    let permitted = permitted(&app, &credentials, id, Action::Download).await?;
+    let details = &permitted.details;
+    let presentation = Presentation {
+        disposition: Disposition::Attachment {
+            filename: Some(details.asset.filename.as_str().to_owned()),
+        },
+        content_type: Some(content_type(&details.asset)),
+    };
+    let object = &details.asset.object;
+    let response = match deliver::choose(&app, object, asked) {
+        Delivery::Stream => respond(&app, details.into(), &presentation, &method, &headers).await?,
+        Delivery::Redirect => {
+            let expires_in = REDIRECT_EXPIRES_IN;
+            let signed =
+                deliver::sign(&app, object, presentation, Purpose::Download, expires_in).await?;
+            redirect(&signed)?
+        }
+    };
+    if method == Method::GET && begins_a_download(&response) {
+        entitle::count(&app, &permitted.grant, details.purchase.as_ref()).await?;
+    }
+    Ok(response)
+}
+
+/// Whether the response hands out the beginning of the file, which makes it a download of its
+/// own; a part from further on continues one.
+fn begins_a_download(response: &Response) -> bool {
+    match response.status().as_u16() {
+        200 | 302 => true,
+        206 => response
+            .headers()
+            .get(http::header::CONTENT_RANGE)
+            .is_none_or(|range| range.as_bytes().starts_with(b"bytes 0-")),
+        _ => false,
+    }
+}
+
+fn asked_delivery(text: Option<&str>) -> Result<Option<Delivery>, Problem> {
+    match text {
+        None | Some("auto") => Ok(None),
+        Some("stream") => Ok(Some(Delivery::Stream)),
+        Some("redirect") => Ok(Some(Delivery::Redirect)),
+        Some(_) => Err(Problem::invalid("delivery is stream or redirect.")),
+    }
+}

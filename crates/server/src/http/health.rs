@@ -1,0 +1,41 @@
+//! `GET /livez`, `GET /readyz` and `GET /metrics`.
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::header;
+
+use crate::app::App;
+use crate::http::codes::Code;
+use crate::http::problem::Problem;
+
+/// The process runs.
+#[utoipa::path(get, path = "/livez", tag = "service", security(()),
+    responses((status = 200, description = "The process runs.", body = String)))]
+pub async fn livez() -> &'static str {
+    "ok\n"
+}
+
+/// The process can do its work: the database answers and no shutdown has begun.
+#[utoipa::path(get, path = "/readyz", tag = "service", security(()),
+    responses(
+        (status = 200, description = "Requests can be served.", body = String),
+        (status = 503, description = "Send requests elsewhere.", body = crate::http::problem::ProblemBody),
+    ))]
+pub async fn readyz(State(app): State<App>) -> Result<&'static str, Problem> {
+    if app.shutdown.is_cancelled() {
+        return Err(Problem::new(
+            Code::StorageUnavailable,
+            "The server is shutting down.",
+        ));
+    }
+    app.catalog.ping().await?;
+    Ok("ready\n")
+}
+
+/// Counters as OpenMetrics text.
+#[utoipa::path(get, path = "/metrics", tag = "service", security(()),
+    responses((status = 200, description = "OpenMetrics text.", body = String)))]
+pub async fn metrics(State(app): State<App>) -> Response {
+    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, content_type)], app.metrics.render()).into_response()
+}

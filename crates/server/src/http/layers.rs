@@ -1,0 +1,173 @@
+//! What happens around every handler: a request id, counters, one line of log, the body of a
+//! problem, and the headers that every response carries.
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use http::header::{self, HeaderName, HeaderValue};
+use http::{HeaderMap, StatusCode};
+use tokio::time::Instant;
+
+use crate::app::App;
+use crate::http::codes::Code;
+use crate::http::problem::Problem;
+
+/// The header that names a request, in both directions.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The outermost layer.
+pub async fn around(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let request_id = request_id(&app, request.headers());
+    request.headers_mut().remove(&REQUEST_ID);
+    let method = request.method().clone();
+    // The pattern of the path: a path itself can hold what belongs in no log.
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or("unmatched".to_owned(), |path| path.as_str().to_owned());
+    app.metrics.requests_in_flight.inc();
+    let response = next.run(request).await;
+    app.metrics.requests_in_flight.dec();
+    let elapsed = started.elapsed();
+    let problem = response.extensions().get::<Problem>().cloned();
+    let status = response.status();
+    app.metrics
+        .request(&route, method.as_str(), status, elapsed);
+    log(
+        &request_id,
+        method.as_str(),
+        &route,
+        status,
+        elapsed.as_millis(),
+        problem.as_ref(),
+    );
+    let mut response = finished(response, problem, &request_id);
+    add_headers(response.headers_mut(), &request_id);
+    response
+}
+
+/// The caller's own id when it is harmless, else a new one.
+fn request_id(app: &App, headers: &HeaderMap) -> String {
+    let given = headers
+        .get(&REQUEST_ID)
+        .and_then(|value| value.to_str().ok());
+    match given {
+        Some(id) if is_plain(id) => id.to_owned(),
+        _ => format!("req_{}", hex::encode(app.entropy.bytes::<12>())),
+    }
+}
+
+fn is_plain(id: &str) -> bool {
+    (8..=64).contains(&id.len())
+        && id
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+}
+
+fn log(
+    request_id: &str,
+    method: &str,
+    route: &str,
+    status: StatusCode,
+    elapsed_ms: u128,
+    problem: Option<&Problem>,
+) {
+    let status = status.as_u16();
+    match problem {
+        Some(problem) if status >= 500 => {
+            let cause = problem.cause_chain().unwrap_or_default();
+            let code = problem.code().as_str();
+            tracing::error!(
+                request_id,
+                method,
+                route,
+                status,
+                elapsed_ms,
+                code,
+                cause,
+                "request failed"
+            );
+        }
+        Some(problem) => {
+            let cause = problem.cause_chain();
+            let code = problem.code().as_str();
+            tracing::debug!(
+                request_id,
+                method,
+                route,
+                status,
+                elapsed_ms,
+                code,
+                cause,
+                "request refused"
+            );
+        }
+        None => tracing::debug!(
+            request_id,
+            method,
+            route,
+            status,
+            elapsed_ms,
+            "request answered"
+        ),
+    }
+}
+
+/// The response with its body: a problem's own, or one for an error that came from the router.
+fn finished(response: Response, problem: Option<Problem>, request_id: &str) -> Response {
+    let problem = match (problem, response.status()) {
+        (Some(problem), _) => problem,
+        (None, StatusCode::METHOD_NOT_ALLOWED) => {
+            let mut problem = Problem::new(
+                Code::MethodNotAllowed,
+                "This path does not take this method; the header Allow names those it takes.",
+            );
+            if let Some(allow) = response.headers().get(header::ALLOW) {
+                problem = problem.with_header(header::ALLOW, allow.clone());
+            }
+            problem
+        }
+        _ => return response,
+    };
+    problem.into_body(request_id)
+}
+
+fn add_headers(headers: &mut HeaderMap, request_id: &str) {
+    if let Ok(value) = HeaderValue::try_from(request_id) {
+        headers.insert(REQUEST_ID, value);
+    }
+    let fixed = [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::REFERRER_POLICY, "no-referrer"),
+    ];
+    for (name, value) in fixed {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    // Whatever a file holds, a browser that shows it runs nothing of it.
+    if !headers.contains_key(header::CONTENT_SECURITY_POLICY) {
+        headers.insert(
+            header::CONTENT_SECURITY_POLICY,
+            HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'; sandbox"),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_harmless_request_id_is_taken_over() {
+        assert!(is_plain("0f8fad5b-d9cb-469f-a165-70867728950e"));
+        for id in [
+            "short",
+            "a b c d e f",
+            "<script>alert(1)</script>",
+            &"a".repeat(65),
+        ] {
+            assert!(!is_plain(id), "{id}");
+        }
+    }
+}

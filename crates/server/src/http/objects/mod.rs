@@ -1,0 +1,65 @@
+//! `/v1/objects`: the storage facade itself, for operators.
+
+pub mod delete;
+pub mod get;
+pub mod list;
+pub mod put;
+pub mod sign;
+
+use std::collections::BTreeMap;
+
+use http::{HeaderMap, Uri};
+use stockroom_domain::Key;
+use stockroom_storage::Metadata;
+
+use crate::flows::publish::object_key;
+use crate::http::extract::decoded_tail;
+use crate::http::problem::Problem;
+
+const PATH: &str = "/v1/objects/";
+
+/// Headers that begin with this carry user metadata: `Stockroom-Meta-Artist: u-42`.
+const META: &str = "stockroom-meta-";
+
+/// The key that the raw path names, decoded once.
+///
+/// # Errors
+/// 400 `invalid_key` when it is none.
+pub fn key_of(uri: &Uri, suffix: &str) -> Result<Key, Problem> {
+    let path = uri
+        .path()
+        .strip_suffix(suffix)
+        .ok_or_else(Problem::not_found)?;
+    Ok(object_key(&decoded_tail(path, PATH)?)?)
+}
+
+/// The user metadata that the headers carry.
+///
+/// # Errors
+/// 400 when a name or a value does not fit.
+pub fn metadata_of(headers: &HeaderMap) -> Result<Metadata, Problem> {
+    let mut metadata = Metadata::default();
+    for (name, value) in headers {
+        let Some(name) = name.as_str().strip_prefix(META) else {
+            continue;
+        };
+        let value = value.to_str().map_err(|_| {
+            Problem::invalid("The headers Stockroom-Meta-... hold visible ASCII characters only.")
+        })?;
+        metadata
+            .insert(name, value)
+            .map_err(|error| Problem::invalid(format!("The metadata cannot be kept: {error}.")))?;
+    }
+    Ok(metadata)
+}
+
+/// User metadata as headers.
+pub fn metadata_headers(metadata: &BTreeMap<String, String>) -> HeaderMap {
+    metadata
+        .iter()
+        .filter_map(|(name, value)| {
+            let name = http::HeaderName::try_from(format!("{META}{name}")).ok()?;
+            Some((name, value.parse().ok()?))
+        })
+        .collect()
+}

@@ -1,0 +1,42 @@
+//! `POST /v1/objects/{key}/signed-url`
+
+use axum::extract::State;
+use http::Uri;
+use stockroom_storage::Purpose;
+
+use crate::app::App;
+use crate::flows::deliver::{self, Presentation};
+use crate::flows::objects;
+use crate::http::assets::sign::SignBody;
+use crate::http::auth::Identity;
+use crate::http::bytes::{parse_disposition, parse_expires_in};
+use crate::http::extract::JsonOrNothing;
+use crate::http::objects::key_of;
+use crate::http::problem::{Problem, ProblemBody};
+use crate::http::views::SignedUrlView;
+
+/// Makes a URL with which anybody can read the object until it ends.
+#[utoipa::path(post, path = "/v1/objects/{*key}", tag = "objects",
+    params(("key" = String, Path, description = "With its slashes: `models/42/helmet.stl`.")),
+    request_body = SignBody,
+    responses(
+        (status = 200, description = "The URL.", body = SignedUrlView),
+        (status = "default", description = "What went wrong.", body = ProblemBody),
+    ))]
+pub async fn sign(
+    State(app): State<App>,
+    identity: Identity,
+    uri: Uri,
+    JsonOrNothing(body): JsonOrNothing<SignBody>,
+) -> Result<axum::Json<SignedUrlView>, Problem> {
+    identity.require_operator()?;
+    let row = objects::find(&app, &key_of(&uri, "/signed-url")?).await?;
+    let presentation = Presentation {
+        disposition: parse_disposition(body.disposition.as_deref(), None)?,
+        content_type: Some(row.object.content_type.clone()),
+    };
+    let expires_in = parse_expires_in(body.expires_in)?;
+    let signed =
+        deliver::sign(&app, &row.object, presentation, Purpose::Object, expires_in).await?;
+    Ok(axum::Json(signed.into()))
+}

@@ -1,0 +1,64 @@
+//! Every route, and the OpenAPI document that is made of the same list.
+
+use axum::extract::DefaultBodyLimit;
+use axum::{Router, middleware};
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::app::App;
+use crate::http::extract::MAX_JSON_BYTES;
+use crate::http::problem::Problem;
+use crate::http::{assets, docs, files, health, layers, library, models, objects, purchases};
+
+/// The whole interface as a service.
+#[must_use]
+pub fn router(app: App) -> Router {
+    let (router, document) = routes().split_for_parts();
+    router
+        .merge(docs::router(document))
+        .fallback(async || Problem::not_found())
+        .layer(middleware::from_fn_with_state(app.clone(), layers::around))
+        .with_state(app)
+}
+
+/// The OpenAPI document.
+#[must_use]
+pub fn document() -> OpenApi {
+    docs::finished(routes().into_openapi())
+}
+
+fn routes() -> OpenApiRouter<App> {
+    let small_bodies = OpenApiRouter::with_openapi(docs::head())
+        .routes(routes!(models::create::create, models::list::list))
+        .routes(routes!(
+            models::get::get,
+            models::update::update,
+            models::delete::delete
+        ))
+        .routes(routes!(assets::get::get, assets::delete::delete))
+        .routes(routes!(assets::download::download))
+        .routes(routes!(assets::sign::sign))
+        .routes(routes!(purchases::create::create, purchases::list::list))
+        .routes(routes!(purchases::get::get))
+        .routes(routes!(purchases::refund::refund))
+        .routes(routes!(library::library))
+        .routes(routes!(objects::list::list))
+        .routes(routes!(files::get))
+        .routes(routes!(health::livez))
+        .routes(routes!(health::readyz))
+        .routes(routes!(health::metrics))
+        .layer(DefaultBodyLimit::max(MAX_JSON_BYTES));
+    // Bodies that carry files are bounded by the upload itself, which counts as it streams.
+    let files = OpenApiRouter::new()
+        .routes(routes!(assets::form::upload, assets::list::list))
+        .routes(routes!(assets::put::put))
+        .routes(routes!(
+            objects::get::get,
+            objects::put::put,
+            objects::delete::delete,
+            objects::sign::sign
+        ))
+        .layer(DefaultBodyLimit::disable());
+    small_bodies.merge(files)
+}

@@ -1,0 +1,12 @@
+//! The stockroom behind a shop that sells digital files: server, flows and command line.
+
+pub mod app;
+pub mod assemble;
+pub mod cli;
+pub mod config;
+pub mod exit;
+pub mod flows;
+pub mod http;
+pub mod secret_key;
+pub mod telemetry;
+pub mod workers;

@@ -1,0 +1,4 @@
+//! What the program tells about itself.
+
+pub mod logs;
+pub mod metrics;
