@@ -2,8 +2,10 @@
 
 pub mod app;
 pub mod assemble;
+pub mod check;
 pub mod cli;
 pub mod config;
+pub mod doctor;
 pub mod exit;
 pub mod flows;
 pub mod http;

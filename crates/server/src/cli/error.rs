@@ -39,6 +39,15 @@ impl CliError {
         }
     }
 
+    /// The same for one argument, with a code of its own.
+    #[must_use]
+    pub fn bad_argument(code: &'static str, detail: impl Into<String>) -> Self {
+        Self {
+            exit: Exit::Usage,
+            ..Self::failed(code, detail)
+        }
+    }
+
     /// A person interrupted it.
     #[must_use]
     pub fn interrupted() -> Self {
@@ -112,15 +121,46 @@ impl From<AssembleError> for CliError {
 }
 
 impl From<FlowError> for CliError {
-    /// The code and the sentence are those of the HTTP API; the cause is added, since whoever
-    /// runs a command is the operator.
+    /// The code is that of the HTTP API. The text may say more than callers there are told:
+    /// whoever runs a command is the operator.
     fn from(error: FlowError) -> Self {
-        let problem = Problem::from(error);
-        let mut detail = problem.detail().to_owned();
-        if let Some(cause) = problem.cause_chain() {
-            detail = format!("{detail} ({cause})");
+        let (told, fix) = match &error {
+            FlowError::NotFound => (
+                Some("There is no such object.".to_owned()),
+                Some("stockroom ls lists the keys there are."),
+            ),
+            FlowError::Body(cause) => (
+                Some(format!(
+                    "The bytes could not be read to their end: {cause}."
+                )),
+                Some("Nothing was stored; try again."),
+            ),
+            FlowError::Stalled(_) => (None, Some("A longer IDLE_TIMEOUT waits longer.")),
+            FlowError::TooLarge { .. } => (None, Some("A larger MAX_UPLOAD_BYTES allows it.")),
+            FlowError::Storage(cause) => (
+                Some(sentence(&cause.to_string())),
+                Some("stockroom check shows what works; stockroom doctor looks for the cause."),
+            ),
+            _ => (None, None),
+        };
+        let is_argument = matches!(error, FlowError::InvalidKey(_) | FlowError::Expiry);
+        let error = match error {
+            FlowError::Catalog(error) => return error.into(),
+            other => Problem::from(other),
+        };
+        let (code, detail) = (
+            error.code().as_str(),
+            told.unwrap_or_else(|| error.detail().to_owned()),
+        );
+        let error = if is_argument {
+            Self::bad_argument(code, detail)
+        } else {
+            Self::failed(code, detail)
+        };
+        match fix {
+            Some(fix) => error.with_fix(fix),
+            None => error,
         }
-        Self::failed(problem.code().as_str(), detail)
     }
 }
 

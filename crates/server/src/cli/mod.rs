@@ -3,23 +3,34 @@
 //! A command is a variant of [`Command`], a line in its `run`, and a file with its arguments and a
 //! function `run(&Context, Args) -> Result<Exit, CliError>`.
 
+pub mod check;
 pub mod config;
+pub mod doctor;
 pub mod error;
+pub mod get;
 pub mod key;
+pub mod ls;
 pub mod output;
 pub mod progress;
+pub mod put;
+pub mod rm;
 pub mod serve;
+pub mod sign;
+pub mod stat;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
 use stockroom_catalog::{Catalog, ConnectOptions};
-use stockroom_domain::{Clock, Entropy};
+use stockroom_domain::{Clock, Entropy, Key};
 use tracing::Level;
 
+use crate::app::App;
+use crate::assemble::assemble;
 use crate::config::Loaded;
 use crate::exit::Exit;
+use crate::flows::{entitle, publish};
 use error::CliError;
 use key::KeyCommand;
 use output::Output;
@@ -58,6 +69,22 @@ pub struct GlobalOptions {
 pub enum Command {
     /// Run the server until Ctrl-C or SIGTERM; running downloads may end then
     Serve(serve::ServeArgs),
+    /// Look for everything that is wrong, and say how to mend it
+    Doctor,
+    /// Try every operation on the stores of the mode, with a small object of its own
+    Check,
+    /// Store a file
+    Put(put::PutArgs),
+    /// Read an object into a file
+    Get(get::GetArgs),
+    /// List objects
+    Ls(ls::LsArgs),
+    /// Show what is known of an object, and where its bytes are
+    Stat(stat::StatArgs),
+    /// Delete an object
+    Rm(rm::RmArgs),
+    /// Make a URL with which anybody can read an object for a while
+    Sign(sign::SignArgs),
     /// Make, list and revoke API keys
     #[command(subcommand)]
     Key(KeyCommand),
@@ -72,7 +99,9 @@ impl Command {
     pub const fn log_level(&self) -> Level {
         match self {
             Self::Serve(_) => Level::INFO,
-            Self::Key(_) | Self::Config => Level::WARN,
+            // Its findings say all there is to say.
+            Self::Doctor => Level::ERROR,
+            _ => Level::WARN,
         }
     }
 }
@@ -99,6 +128,31 @@ impl Context {
         let url = self.loaded.config.database.url();
         Ok(Catalog::connect(url.expose(), &ConnectOptions::default()).await?)
     }
+
+    /// Everything a command needs that works with objects. It binds nothing: without a
+    /// `PUBLIC_URL`, links are made for the address that a server would listen on.
+    ///
+    /// # Errors
+    /// A part cannot be used.
+    pub async fn app(&self) -> Result<App, CliError> {
+        let config = &self.loaded.config;
+        let public_url = config.http.public_url(config.http.listen);
+        let (clock, entropy) = (Arc::clone(&self.clock), Arc::clone(&self.entropy));
+        Ok(assemble(config, &public_url, clock, entropy).await?)
+    }
+}
+
+/// Ends what a command has left to do in the background, and closes the database.
+async fn settle(app: &App) {
+    entitle::flush(app).await;
+    app.tasks.close();
+    app.tasks.wait().await;
+    app.catalog.close().await;
+}
+
+/// Reads a key from the command line.
+fn object_key(text: &str) -> Result<Key, CliError> {
+    Ok(publish::object_key(text)?)
 }
 
 /// Runs a command to its end, or until Ctrl-C, and reports its error.
@@ -108,6 +162,14 @@ pub async fn run(context: &Context, command: Command) -> Exit {
     }
     let outcome = match command {
         Command::Serve(args) => serve::run(context, args).await,
+        Command::Doctor => interruptible(doctor::run(context)).await,
+        Command::Check => check::run(context).await,
+        Command::Put(args) => put::run(context, args).await,
+        Command::Get(args) => interruptible(get::run(context, args)).await,
+        Command::Ls(args) => interruptible(ls::run(context, args)).await,
+        Command::Stat(args) => interruptible(stat::run(context, args)).await,
+        Command::Rm(args) => interruptible(rm::run(context, args)).await,
+        Command::Sign(args) => interruptible(sign::run(context, args)).await,
         Command::Key(command) => interruptible(key::run(context, command)).await,
         Command::Config => config::run(context).await,
     };

@@ -11,7 +11,12 @@ use crate::flows::error::FlowError;
 
 /// Downloads that were counted and are not in the catalog yet.
 #[derive(Debug, Default)]
-pub struct DownloadCounts(Mutex<HashMap<PurchaseId, u64>>);
+pub struct DownloadCounts {
+    waiting: Mutex<HashMap<PurchaseId, u64>>,
+    /// Held while counts are written, so that whoever flushes before a look at the catalog also
+    /// waits for those that somebody else took.
+    writing: tokio::sync::Mutex<()>,
+}
 
 /// Counts a download of a purchase; downloads by other rights are not counted.
 ///
@@ -49,6 +54,7 @@ pub async fn count(
 
 /// Writes what was counted into the catalog. A failure keeps the counts for the next time.
 pub async fn flush(app: &App) {
+    let _writing = app.download_counts.writing.lock().await;
     let counts = app.download_counts.take();
     if counts.is_empty() {
         return;
@@ -63,19 +69,19 @@ pub async fn flush(app: &App) {
 impl DownloadCounts {
     /// Adds one; whether somebody should flush now, because nothing was waiting.
     fn add(&self, purchase: PurchaseId) -> bool {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let was_empty = counts.is_empty();
         *counts.entry(purchase).or_default() += 1;
         was_empty
     }
 
     fn take(&self) -> Vec<(PurchaseId, u64)> {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         counts.drain().collect()
     }
 
     fn put_back(&self, taken: Vec<(PurchaseId, u64)>) {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         for (purchase, count) in taken {
             *counts.entry(purchase).or_default() += count;
         }

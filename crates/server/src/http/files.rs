@@ -36,7 +36,8 @@ pub async fn get(
         .signer
         .verify(method.as_str(), raw_path, raw_query, app.clock.now())
         .map_err(refused)?;
-    // The signature names where the bytes lie, so that a replaced file keeps its own link.
+    // The signature names where the bytes lie, so that a link never leads to other bytes than
+    // those it was made for.
     let row = app
         .catalog
         .find_object_by_location(&verified.key)

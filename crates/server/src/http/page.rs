@@ -1,7 +1,9 @@
 //! Lists: `?limit=&cursor=` in, `{data, next_cursor}` out.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
-use stockroom_catalog::{Page, Paged};
+use stockroom_catalog::{CatalogError, Page, Paged};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::http::problem::Problem;
@@ -27,7 +29,7 @@ impl PageQuery {
     /// The page.
     ///
     /// # Errors
-    /// 400 when `limit` is no number from 1 to 100.
+    /// 400 when `limit` is no number from 1 to 100, or `cursor` none that a list gave.
     pub fn page(&self) -> Result<Page, Problem> {
         let limit = match self.limit.as_deref() {
             None | Some("") => DEFAULT_LIMIT,
@@ -37,9 +39,22 @@ impl PageQuery {
                 .filter(|limit| (1..=MAX_LIMIT).contains(limit))
                 .ok_or_else(|| Problem::invalid("limit is a number from 1 to 100."))?,
         };
-        let after = self.cursor.clone().filter(|cursor| !cursor.is_empty());
+        let after = match self.cursor.as_deref() {
+            None | Some("") => None,
+            Some(text) => Some(from_cursor(text).ok_or(CatalogError::InvalidCursor)?),
+        };
         Ok(Page { limit, after })
     }
+}
+
+/// The catalog's cursors hold keys, and those any character: what callers get can stand in a URL
+/// as it is.
+fn to_cursor(last: &str) -> String {
+    URL_SAFE_NO_PAD.encode(last)
+}
+
+fn from_cursor(text: &str) -> Option<String> {
+    String::from_utf8(URL_SAFE_NO_PAD.decode(text).ok()?).ok()
 }
 
 /// One page of a list.
@@ -56,7 +71,7 @@ impl<T> List<T> {
     pub fn of<R>(paged: Paged<R>, view: impl FnMut(R) -> T) -> Self {
         Self {
             data: paged.items.into_iter().map(view).collect(),
-            next_cursor: paged.next,
+            next_cursor: paged.next.as_deref().map(to_cursor),
         }
     }
 

@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use axum::response::{IntoResponse, Response};
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{HeaderName, HeaderValue};
 use http::{StatusCode, header};
 use serde::Serialize;
 use stockroom_domain::Denial;
@@ -22,7 +22,8 @@ use crate::http::codes::Code;
 pub struct Problem {
     code: Code,
     detail: Cow<'static, str>,
-    headers: HeaderMap,
+    // A problem is the error of most functions here, and a map would make each result large.
+    headers: Vec<(HeaderName, HeaderValue)>,
     cause: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
@@ -49,7 +50,7 @@ impl Problem {
         Self {
             code,
             detail: detail.into(),
-            headers: HeaderMap::new(),
+            headers: Vec::new(),
             cause: None,
         }
     }
@@ -89,7 +90,7 @@ impl Problem {
     /// The same problem, with a header on its response.
     #[must_use]
     pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.insert(name, value);
+        self.headers.push((name, value));
         self
     }
 

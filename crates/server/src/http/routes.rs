@@ -12,7 +12,6 @@ use crate::http::problem::Problem;
 use crate::http::{assets, docs, files, health, layers, library, models, objects, purchases};
 
 /// The whole interface as a service.
-#[must_use]
 pub fn router(app: App) -> Router {
     let (router, document) = routes().split_for_parts();
     router

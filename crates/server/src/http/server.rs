@@ -19,8 +19,8 @@ use tokio_util::sync::CancellationToken;
 /// Time-outs of connections.
 #[derive(Debug, Clone, Copy)]
 pub struct Timeouts {
-    /// From the first byte of a request's head, or from the end of the request before, to the
-    /// end of the head.
+    /// From the beginning of the connection, or from the end of the request before, to the end of
+    /// the head.
     pub header: Duration,
     /// How long a client may take nothing of a response.
     pub idle: Duration,
@@ -66,10 +66,8 @@ pub async fn serve(
             }
         };
         let service = TowerToHyperService::new(router.clone());
-        let connection = builder.serve_connection(
-            TokioIo::new(StallGuard::new(stream, timeouts.idle)),
-            service,
-        );
+        let connection =
+            builder.serve_connection(TokioIo::new(StallGuard::new(stream, timeouts)), service);
         let connection = graceful.watch(connection.into_owned());
         tokio::spawn(async move {
             if let Err(error) = connection.await {
@@ -100,23 +98,52 @@ fn concerns_one_connection(error: &io::Error) -> bool {
     )
 }
 
+/// What every HTTP/2 connection begins with (RFC 9113, section 3.4).
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
 /// A connection that fails when the client takes no byte for too long, so that nobody can hold a
 /// file and its buffers open by not reading. Silence while reading is the business of those who
-/// read: hyper for heads, the upload for bodies.
+/// read, hyper for heads and the upload for bodies, but for the very beginning: hyper counts no
+/// time before it knows which version of HTTP is spoken.
 struct StallGuard {
     stream: TcpStream,
     limit: Duration,
     stalled: Option<Pin<Box<Sleep>>>,
+    opening: Option<Opening>,
+}
+
+/// The beginning of a connection, up to the byte that tells the version of HTTP.
+struct Opening {
+    /// What may still come of HTTP/2's preface.
+    rest: &'static [u8],
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Opening {
+    /// Whether these bytes leave the version open.
+    fn goes_on_after(&mut self, bytes: &[u8]) -> bool {
+        match self.rest.strip_prefix(bytes) {
+            Some(rest) => {
+                self.rest = rest;
+                !rest.is_empty()
+            }
+            None => false,
+        }
+    }
 }
 
 impl StallGuard {
-    fn new(stream: TcpStream, limit: Duration) -> Self {
+    fn new(stream: TcpStream, timeouts: Timeouts) -> Self {
         // Answers go out at once; a failure only costs time.
         let _ = stream.set_nodelay(true);
         Self {
             stream,
-            limit,
+            limit: timeouts.idle,
             stalled: None,
+            opening: Some(Opening {
+                rest: HTTP2_PREFACE,
+                timer: Box::pin(sleep(timeouts.header)),
+            }),
         }
     }
 
@@ -145,7 +172,19 @@ impl AsyncRead for StallGuard {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        let before = buffer.filled().len();
+        let result = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        let Some(opening) = &mut self.opening else {
+            return result;
+        };
+        if result.is_pending() {
+            let timer = opening.timer.as_mut();
+            return timer.poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()));
+        }
+        if !opening.goes_on_after(&buffer.filled()[before..]) {
+            self.opening = None;
+        }
+        result
     }
 }
 

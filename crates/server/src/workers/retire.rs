@@ -24,7 +24,7 @@ pub(super) async fn due(app: &App) -> Result<usize, CatalogError> {
                 tracing::warn!(object = %object.id, "a store that holds a copy is not configured");
             }
             Err(error) => {
-                tracing::warn!(%error, object = %object.id, "a copy cannot be removed yet")
+                tracing::warn!(%error, object = %object.id, "a copy cannot be removed yet");
             }
         }
     }

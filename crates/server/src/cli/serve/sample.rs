@@ -110,7 +110,7 @@ impl Sample {
              An artist uploads, a buyer buys, the buyer downloads:\n\n\
              curl -fsS {auth} -H 'Stockroom-Act-As: {ARTIST}' -T '{file}' {url}/v1/models/{model}/assets/pyramid.stl\n\
              curl -fsS {auth} --json '{{\"buyer\": \"{BUYER}\", \"model\": \"{model}\", \"order_ref\": \"order-1\"}}' {url}/v1/purchases\n\
-             curl -fsS {auth} -H 'Stockroom-Act-As: {BUYER}' -o sample.stl {url}/v1/assets/{asset}/download\n\n\
+             curl -fsS {auth} -H 'Stockroom-Act-As: {BUYER}' -L -o sample.stl {url}/v1/assets/{asset}/download\n\n\
              All calls: {url}/docs"
         );
         text

@@ -1,6 +1,6 @@
 //! `POST /v1/models/{id}/assets`
 
-use axum::extract::multipart::{Field, Multipart, MultipartError, MultipartRejection};
+use axum::extract::multipart::{Field, Multipart, MultipartRejection};
 use axum::extract::{FromRequest as _, Request, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
@@ -9,6 +9,7 @@ use stockroom_domain::{Action, Filename, ModelId};
 use utoipa::ToSchema;
 
 use crate::app::App;
+use crate::flows::error::FlowError;
 use crate::flows::publish::{NewFile, record_assets};
 use crate::flows::receive::{Received, discard, receive};
 use crate::http::auth::Identity;
@@ -88,7 +89,9 @@ async fn receive_fields(
         }
         let file = NewFile::new(app, filename(&field)?);
         let intake = file.intake(model)?;
-        let received = receive(app, intake, counted(app, field)).await?;
+        let received = receive(app, intake, counted(app, field))
+            .await
+            .map_err(refused_file)?;
         files.push((file, received));
     }
     if files.is_empty() {
@@ -137,6 +140,18 @@ fn no_form(rejection: MultipartRejection) -> Problem {
     .caused_by(rejection)
 }
 
-fn broken_form(error: MultipartError) -> Problem {
-    Problem::new(Code::BadMultipart, "The form breaks off or cannot be read.").caused_by(error)
+/// Why a file is refused. One that breaks off is a form that does.
+fn refused_file(error: FlowError) -> Problem {
+    match error {
+        FlowError::Body(_) => broken_form(error),
+        other => other.into(),
+    }
+}
+
+fn broken_form(cause: impl std::error::Error + Send + Sync + 'static) -> Problem {
+    Problem::new(
+        Code::BadMultipart,
+        "The form breaks off or cannot be read. Nothing was stored; send it again.",
+    )
+    .caused_by(cause)
 }

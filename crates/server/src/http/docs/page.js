@@ -9,6 +9,11 @@ function element(name, attributes, ...children) {
   return node;
 }
 
+// Text in which `backticks` mark code.
+function prose(text) {
+  return (text || '').split('`').map((part, index) => (index % 2 ? element('code', {}, part) : part));
+}
+
 // Follows references and gives a short form of a schema that a person can read.
 function shape(openapi, schema, depth = 0) {
   if (!schema) return '';
@@ -46,10 +51,10 @@ function content(openapi, holder) {
 }
 
 function call(openapi, path, method, operation) {
-  const parts = [element('p', {}, operation.description || operation.summary || '')];
+  const parts = [element('p', {}, ...prose(operation.description || operation.summary))];
   if (operation.parameters && operation.parameters.length > 0) {
     parts.push(table(['Parameter', 'In', 'Meaning'], operation.parameters.map((parameter) => [
-      parameter.name, parameter.in, parameter.description || '',
+      parameter.name, parameter.in, element('span', {}, ...prose(parameter.description)),
     ])));
   }
   if (operation.requestBody) {
@@ -57,7 +62,7 @@ function call(openapi, path, method, operation) {
   }
   parts.push(element('h3', {}, 'Answers'));
   for (const [status, response] of Object.entries(operation.responses || {})) {
-    parts.push(element('p', {}, element('strong', {}, status), ` ${response.description || ''}`));
+    parts.push(element('p', {}, element('strong', {}, status), ' ', ...prose(response.description)));
     if (status !== 'default') parts.push(...content(openapi, response));
   }
   const title = element('summary', {},
@@ -66,7 +71,7 @@ function call(openapi, path, method, operation) {
 }
 
 function show(openapi) {
-  document.getElementById('summary').textContent = openapi.info.description;
+  document.getElementById('summary').replaceChildren(...prose(openapi.info.description));
   const groups = new Map(openapi.tags.map((tag) => [tag.name, { tag, calls: [] }]));
   for (const [path, item] of Object.entries(openapi.paths)) {
     for (const method of METHODS) {
@@ -79,7 +84,7 @@ function show(openapi) {
   const links = [];
   for (const { tag, calls } of groups.values()) {
     const heading = element('h2', { id: tag.name }, tag.name);
-    document.getElementById('calls').append(heading, element('p', {}, tag.description || ''), ...calls);
+    document.getElementById('calls').append(heading, element('p', {}, ...prose(tag.description)), ...calls);
     links.push(element('li', {}, element('a', { href: `#${tag.name}` }, `${tag.name} (${calls.length})`)));
   }
   document.getElementById('contents').append(element('ul', {}, ...links));

@@ -1,0 +1,71 @@
+//! `doctor`: looks at everything a running Stockroom depends on, and says what is wrong and how to
+//! mend it.
+//!
+//! The checks follow the chain: the folders, then the bucket from its address over name, port, TLS
+//! and clock to the key and what it may do, then the database, then a sample of what is recorded
+//! against what is stored. A link that is broken ends its chain, so that one cause is one finding.
+//! Nothing is changed but for a probe file and a probe object, which are removed again.
+
+mod address;
+mod bucket;
+mod capabilities;
+mod clock;
+mod database;
+mod finding;
+mod folder;
+mod network;
+mod record;
+mod tls;
+
+use std::sync::Arc;
+
+use stockroom_domain::{Clock, Entropy};
+use stockroom_storage::Mode;
+
+pub use finding::{Finding, Severity};
+
+use crate::config::Config;
+
+/// What the checks of a bucket need from outside.
+#[derive(Debug)]
+struct Surroundings<'a> {
+    clock: &'a Arc<dyn Clock>,
+    entropy: &'a Arc<dyn Entropy>,
+}
+
+impl Surroundings<'_> {
+    /// A name that nobody else uses, for what a check writes.
+    fn probe_name(&self) -> String {
+        format!("doctor-{}", hex::encode(self.entropy.bytes::<8>()))
+    }
+}
+
+/// Runs all checks, in the order of the chain. `clock` is compared with that of the bucket, and
+/// requests are signed with its time; `entropy` names what is written, and draws the sample.
+///
+/// It takes seconds at most where everything answers, and ends within two minutes where nothing
+/// does: no request is sent twice.
+pub async fn examine(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+    entropy: &Arc<dyn Entropy>,
+) -> Vec<Finding> {
+    let surroundings = Surroundings { clock, entropy };
+    let mut findings = Vec::new();
+    let data = folder::examine(folder::DATA, &config.data_dir, surroundings.probe_name()).await;
+    findings.extend(data);
+    if config.storage.mode != Mode::S3 {
+        let dir = &config.storage.dir;
+        findings.extend(folder::examine(folder::STORAGE, dir, surroundings.probe_name()).await);
+    }
+    let s3 = match &config.storage.s3 {
+        Some(settings) => bucket::examine(settings, &surroundings, &mut findings).await,
+        None => None,
+    };
+    if let Some(catalog) = database::examine(&config.database, &mut findings).await {
+        let stores = record::Stores::open(&config.storage.dir, s3, &surroundings);
+        record::examine(&catalog, &stores, entropy, &mut findings).await;
+        catalog.close().await;
+    }
+    findings
+}
