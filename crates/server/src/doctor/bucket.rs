@@ -111,7 +111,7 @@ fn connect(settings: &S3Settings, surroundings: &Surroundings<'_>) -> Result<S3S
 /// Why the bucket cannot be listed.
 fn refusal(settings: &S3Settings, error: &Error) -> Finding {
     let bucket = &settings.bucket;
-    match error.code() {
+    match meant(error.code(), error.detail()) {
         Some("InvalidAccessKeyId") => Finding::error(
             "s3.key-unknown",
             "The server knows no key with the id in S3_KEY_ID.",
@@ -134,6 +134,18 @@ fn refusal(settings: &S3Settings, error: &Error) -> Finding {
         ),
         _ if error.kind() == ErrorKind::Denied => capabilities::cannot_list(bucket, error),
         _ => unexpected("list the bucket", error),
+    }
+}
+
+/// The code that is meant. Garage says AccessDenied of every refusal and tells the reason in the
+/// message only, as seen on version 2.5.
+fn meant<'a>(code: Option<&'a str>, detail: &str) -> Option<&'a str> {
+    match code {
+        Some("AccessDenied") if detail.contains("Invalid signature") => {
+            Some("SignatureDoesNotMatch")
+        }
+        Some("AccessDenied") if detail.contains("No such key") => Some("InvalidAccessKeyId"),
+        other => other,
     }
 }
 
@@ -203,6 +215,29 @@ pub(super) mod tests {
         };
         let config = Config::load(&environment).expect("settings").config;
         config.storage.s3.expect("a bucket")
+    }
+
+    #[test]
+    fn what_garage_tells_in_the_message_only_is_understood() {
+        let denied = Some("AccessDenied");
+        let cases = [
+            (
+                "403 AccessDenied: Forbidden: Invalid signature",
+                Some("SignatureDoesNotMatch"),
+            ),
+            (
+                "403 AccessDenied: Forbidden: No such key: GK1",
+                Some("InvalidAccessKeyId"),
+            ),
+            ("403 AccessDenied: not entitled", denied),
+        ];
+        for (detail, code) in cases {
+            assert_eq!(meant(denied, detail), code, "{detail}");
+        }
+        assert_eq!(
+            meant(Some("NoSuchBucket"), "Invalid signature"),
+            Some("NoSuchBucket")
+        );
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::app::App;
 use crate::flows::error::FlowError;
 
 /// How long an upload may be silent before the sweep takes it for abandoned. Far longer than
-/// [`LEASE_RENEWAL`], so that one slow transaction does no harm.
+/// `LEASE_RENEWAL`, so that one slow transaction does no harm.
 pub const LEASE: Duration = Duration::from_secs(600);
 const LEASE_RENEWAL: Duration = Duration::from_secs(60);
 

@@ -1,8 +1,8 @@
 //! The engine: compares the placements that objects should have with those they have, and moves
 //! bytes until they agree.
 //!
-//! Copies that are owed or doubted are [placed](super::place), objects whose grace period is over
-//! are [retired](super::retire), uploads that nobody owns any more are [swept](super::sweep).
+//! Copies that are owed or doubted are placed (`place.rs`), objects whose grace period is over
+//! are retired (`retire.rs`), uploads that nobody owns any more are swept (`sweep.rs`).
 
 use std::time::Duration;
 
