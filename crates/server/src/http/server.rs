@@ -3,7 +3,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::Router;
@@ -98,6 +98,9 @@ fn concerns_one_connection(error: &io::Error) -> bool {
     )
 }
 
+/// How long a client may go on sending after the last answer.
+const LINGER: Duration = Duration::from_secs(5);
+
 /// What every HTTP/2 connection begins with (RFC 9113, section 3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -110,6 +113,7 @@ struct StallGuard {
     limit: Duration,
     stalled: Option<Pin<Box<Sleep>>>,
     opening: Option<Opening>,
+    lingering: Option<Pin<Box<Sleep>>>,
 }
 
 /// The beginning of a connection, up to the byte that tells the version of HTTP.
@@ -144,6 +148,33 @@ impl StallGuard {
                 rest: HTTP2_PREFACE,
                 timer: Box::pin(sleep(timeouts.header)),
             }),
+            lingering: None,
+        }
+    }
+
+    /// Takes what a client still sends that was answered before the end of its body. Closing at
+    /// once would reset the connection, and many clients would lose the answer (RFC 9112, 9.6).
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut scratch = [0; 8 * 1024];
+        loop {
+            let mut unread = ReadBuf::new(&mut scratch);
+            match Pin::new(&mut self.stream).poll_read(cx, &mut unread) {
+                Poll::Ready(Ok(())) if !unread.filled().is_empty() => {}
+                Poll::Ready(_) => return Poll::Ready(Ok(())),
+                // Nobody is in the middle of anything.
+                Poll::Pending if self.lingering.is_none() => return Poll::Ready(Ok(())),
+                Poll::Pending => {}
+            }
+            let is_pending = unread.filled().is_empty();
+            let timer = self
+                .lingering
+                .get_or_insert_with(|| Box::pin(sleep(LINGER)));
+            if timer.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Ok(()));
+            }
+            if is_pending {
+                return Poll::Pending;
+            }
         }
     }
 
@@ -217,6 +248,9 @@ impl AsyncWrite for StallGuard {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        if self.lingering.is_none() {
+            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+        }
+        self.poll_linger(cx)
     }
 }

@@ -37,9 +37,10 @@ pub async fn sign(
     State(app): State<App>,
     credentials: Credentials,
     Id(id): Id<AssetId>,
-    JsonOrNothing(body): JsonOrNothing<SignBody>,
+    body: Result<JsonOrNothing<SignBody>, Problem>,
 ) -> Result<axum::Json<SignedUrlView>, Problem> {
     let permitted = permitted(&app, &credentials, id, Action::SignUrl).await?;
+    let JsonOrNothing(body) = body?;
     let details = &permitted.details;
     let filename = details.asset.filename.as_str().to_owned();
     let presentation = Presentation {

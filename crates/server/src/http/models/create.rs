@@ -46,9 +46,10 @@ pub struct NewModelBody {
 pub async fn create(
     State(app): State<App>,
     identity: Identity,
-    Json(body): Json<NewModelBody>,
+    body: Result<Json<NewModelBody>, Problem>,
 ) -> Result<Response, Problem> {
     identity.require(&[Role::Operator, Role::Service, Role::Artist])?;
+    let Json(body) = body?;
     let now = app.clock.now();
     let model = NewModel {
         id: ModelId::generate(now, &*app.entropy),

@@ -49,9 +49,10 @@ pub async fn update(
     State(app): State<App>,
     identity: Identity,
     Id(id): Id<ModelId>,
-    Json(body): Json<ModelPatchBody>,
+    body: Result<Json<ModelPatchBody>, Problem>,
 ) -> Result<axum::Json<ModelView>, Problem> {
     permitted(&app, &identity, id, Action::Change).await?;
+    let Json(body) = body?;
     let patch = patch(body)?;
     let model = app.catalog.update_model(id, patch, app.clock.now()).await?;
     Ok(axum::Json(model.into()))

@@ -27,9 +27,10 @@ pub async fn sign(
     State(app): State<App>,
     identity: Identity,
     uri: Uri,
-    JsonOrNothing(body): JsonOrNothing<SignBody>,
+    body: Result<JsonOrNothing<SignBody>, Problem>,
 ) -> Result<axum::Json<SignedUrlView>, Problem> {
     identity.require_operator()?;
+    let JsonOrNothing(body) = body?;
     let row = objects::find(&app, &key_of(&uri, "/signed-url")?).await?;
     let presentation = Presentation {
         disposition: parse_disposition(body.disposition.as_deref(), None)?,

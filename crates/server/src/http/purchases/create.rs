@@ -47,9 +47,10 @@ pub struct NewPurchaseBody {
 pub async fn create(
     State(app): State<App>,
     identity: Identity,
-    Json(body): Json<NewPurchaseBody>,
+    body: Result<Json<NewPurchaseBody>, Problem>,
 ) -> Result<Response, Problem> {
     identity.require(&SHOP)?;
+    let Json(body) = body?;
     let now = app.clock.now();
     let purchase = NewPurchase {
         id: PurchaseId::generate(now, &*app.entropy),
