@@ -130,6 +130,17 @@ async fn callers_without_the_right() {
             .await
             .assert_problem(401, "unauthenticated", path);
     }
+    // Who is not let in is not told what is wrong with the body.
+    for (who, path, status, code) in [
+        (Who::Nobody, "/v1/models", 401, "unauthenticated"),
+        (Who::Nobody, "/v1/purchases", 401, "unauthenticated"),
+        (Who::Nobody, sign.as_str(), 401, "unauthenticated"),
+        (Who::Buyer, "/v1/models", 403, "forbidden"),
+        (Who::Buyer, "/v1/purchases", 403, "forbidden"),
+    ] {
+        let posted = shop.call(who, Method::POST, path).body("{");
+        answer(posted).await.assert_problem(status, code, path);
+    }
     for (who, path, body) in [
         (Who::Buyer, "/v1/models", json!({"title": "x"})),
         (
