@@ -10,7 +10,7 @@ help:
 	@echo 'make torture   the same and the long proofs'
 	@echo 'make lint      formatting, clippy, licences, documentation, tidiness'
 	@echo 'make audit     known vulnerabilities of the dependencies (needs GitHub)'
-	@echo 'make bench     the benchmarks'
+	@echo 'make bench     what uploads and signed URLs cost in the storage crate'
 
 # The development profile: nothing is optimised but hashing, so the first start comes soonest, and `make test` uses the
 # same artefacts. Production is `cargo build --release`.
@@ -30,4 +30,4 @@ audit:
 	scripts/lint audit
 
 bench:
-	cargo bench --locked --workspace $(ARGS)
+	cargo bench --locked --package stockroom-storage --bench hot_paths $(ARGS)
