@@ -12,14 +12,15 @@ use stockroom_storage::{ByteRange, Disposition, OpenRead, SignedUrl};
 
 use crate::app::App;
 use crate::flows::deliver::{self, Presentation, Recorded};
+use crate::flows::error::FlowError;
 use crate::http::codes::Code;
 use crate::http::digest;
 use crate::http::problem::Problem;
 use crate::http::range::{Wanted, etag, wanted};
 
-/// The life of the URL that a redirect leads to: long enough to begin a download, and short
-/// because whoever has it needs no purchase.
-pub const REDIRECT_EXPIRES_IN: Duration = Duration::from_secs(900);
+/// The life of a signed URL when the caller does not say, and of the one that a redirect leads
+/// to: long enough to begin a download, and short because whoever has it needs no purchase.
+pub const DEFAULT_EXPIRES_IN: Duration = Duration::from_secs(900);
 
 /// Answers a GET or HEAD with the bytes of an object.
 ///
@@ -192,11 +193,9 @@ pub fn parse_disposition(
 /// # Errors
 /// 400 when it is outside.
 pub fn parse_expires_in(seconds: Option<u64>) -> Result<Duration, Problem> {
-    let expires_in = Duration::from_secs(seconds.unwrap_or(900));
+    let expires_in = seconds.map_or(DEFAULT_EXPIRES_IN, Duration::from_secs);
     if expires_in.is_zero() || expires_in > stockroom_storage::MAX_EXPIRES_IN {
-        return Err(Problem::invalid(
-            "expires_in is a number of seconds from 1 to 604800 (7 days).",
-        ));
+        return Err(FlowError::Expiry.into());
     }
     Ok(expires_in)
 }

@@ -80,10 +80,9 @@ impl Metrics {
     /// Counters that stand at zero.
     #[must_use]
     pub fn new() -> Self {
-        let mut registry = Registry::with_prefix("stockroom");
         // From a quarter of a millisecond to about a minute.
         let seconds = || Histogram::new(exponential_buckets(0.000_25, 4.0, 10));
-        let metrics = Self {
+        let mut metrics = Self {
             operations: Family::default(),
             operation_seconds: Family::new_with_constructor(seconds),
             storage_bytes: Family::default(),
@@ -93,8 +92,9 @@ impl Metrics {
             requests_in_flight: Gauge::default(),
             uploaded_bytes: Counter::default(),
             delivered_bytes: Counter::default(),
-            registry: Registry::default(),
+            registry: Registry::with_prefix("stockroom"),
         };
+        let registry = &mut metrics.registry;
         registry.register(
             "storage_operations",
             "Operations on stores; on S3 each is one request, with its price class",
@@ -145,10 +145,7 @@ impl Metrics {
             Unit::Bytes,
             metrics.delivered_bytes.clone(),
         );
-        Self {
-            registry,
-            ..metrics
-        }
+        metrics
     }
 
     /// Counts a request that was answered. `route` is the pattern, never the path: a path can

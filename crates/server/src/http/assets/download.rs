@@ -13,7 +13,7 @@ use crate::flows::deliver::{self, Delivery, Presentation};
 use crate::flows::entitle;
 use crate::http::assets::permitted;
 use crate::http::auth::Credentials;
-use crate::http::bytes::{REDIRECT_EXPIRES_IN, redirect, respond};
+use crate::http::bytes::{DEFAULT_EXPIRES_IN, redirect, respond};
 use crate::http::extract::{Id, Query};
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::views::content_type;
@@ -58,7 +58,7 @@ pub async fn download(
     let response = match deliver::choose(&app, object, asked) {
         Delivery::Stream => respond(&app, details.into(), &presentation, &method, &headers).await?,
         Delivery::Redirect => {
-            let expires_in = REDIRECT_EXPIRES_IN;
+            let expires_in = DEFAULT_EXPIRES_IN;
             let signed =
                 deliver::sign(&app, object, presentation, Purpose::Download, expires_in).await?;
             redirect(&signed)?
