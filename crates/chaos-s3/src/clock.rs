@@ -1,17 +1,26 @@
 //! The server's clock: the machine's, plus a scripted error.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use s3s::dto::{Timestamp, TimestampFormat};
 
-#[derive(Debug, Clone, Copy)]
+/// Clones are the same clock.
+#[derive(Debug, Clone)]
 pub(crate) struct ServerClock {
-    skew_s: i64,
+    skew_s: Arc<AtomicI64>,
 }
 
 impl ServerClock {
     pub(crate) fn with_skew(skew_s: i64) -> Self {
-        Self { skew_s }
+        Self {
+            skew_s: Arc::new(AtomicI64::new(skew_s)),
+        }
+    }
+
+    pub(crate) fn set_skew(&self, skew_s: i64) {
+        self.skew_s.store(skew_s, Ordering::Relaxed);
     }
 
     /// What the server believes the time is.
@@ -19,9 +28,10 @@ impl ServerClock {
         clippy::disallowed_methods,
         reason = "this is the edge where the clock enters; its error is an argument"
     )]
-    pub(crate) fn now(self) -> SystemTime {
-        let skew = Duration::from_secs(self.skew_s.unsigned_abs());
-        if self.skew_s >= 0 {
+    pub(crate) fn now(&self) -> SystemTime {
+        let skew_s = self.skew_s.load(Ordering::Relaxed);
+        let skew = Duration::from_secs(skew_s.unsigned_abs());
+        if skew_s >= 0 {
             SystemTime::now() + skew
         } else {
             SystemTime::now() - skew

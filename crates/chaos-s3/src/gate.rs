@@ -33,7 +33,7 @@ struct Claim {
 
 /// Refuses a request whose credential scope is wrong. A request without any signature passes;
 /// the access check refuses that one.
-pub(crate) fn check(options: &Options, clock: ServerClock, parts: &Parts) -> Result<(), Refusal> {
+pub(crate) fn check(options: &Options, clock: &ServerClock, parts: &Parts) -> Result<(), Refusal> {
     let Some(claim) = claim(parts)? else {
         return Ok(());
     };
@@ -104,7 +104,7 @@ fn claim(parts: &Parts) -> Result<Option<Claim>, Refusal> {
     }))
 }
 
-fn check_time(clock: ServerClock, claim: &Claim) -> Result<(), Refusal> {
+fn check_time(clock: &ServerClock, claim: &Claim) -> Result<(), Refusal> {
     let now = clock.now();
     let Some(date) = parse_amz_date(&claim.date) else {
         return Err(Refusal::new(
@@ -142,7 +142,7 @@ fn check_time(clock: ServerClock, claim: &Claim) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn skewed(clock: ServerClock, claim: &Claim) -> Refusal {
+fn skewed(clock: &ServerClock, claim: &Claim) -> Refusal {
     Refusal::new(
         403,
         "RequestTimeTooSkewed",

@@ -137,7 +137,7 @@ async fn run(
     body: RequestBody,
 ) -> Result<Response<Body>, Refusal> {
     let options = &shared.store.options;
-    gate::check(options, shared.store.clock, &parts)?;
+    gate::check(options, &shared.store.clock, &parts)?;
     if options.profile == Profile::B2 {
         profile::check(operation, &parts)?;
     }

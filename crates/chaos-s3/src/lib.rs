@@ -152,6 +152,12 @@ impl ChaosS3 {
         self.server.set_online(online)
     }
 
+    /// Sets the server's clock wrong by `skew_s` seconds from now on; see [`Options::clock_skew`].
+    /// A test that sets its own clock forward takes the server's with it.
+    pub fn set_clock_skew(&self, skew_s: i64) {
+        self.shared.store.clock.set_skew(skew_s);
+    }
+
     /// All calls since the start or the last [`ChaosS3::clear_calls`].
     #[must_use]
     pub fn calls(&self) -> Vec<Call> {

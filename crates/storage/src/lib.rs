@@ -5,6 +5,7 @@ pub mod conformance;
 mod disposition;
 mod error;
 mod facts;
+mod guard;
 mod local;
 mod mode;
 mod observe;
@@ -21,6 +22,7 @@ mod verdict;
 
 pub use error::{Error, ErrorKind, Result};
 pub use facts::{CHUNK_BYTES, ChunkSums, ContentHasher, Facts};
+pub use guard::{Breaker, GuardOptions, GuardedStore, Health, Identity, LastError};
 pub use local::{LocalOptions, LocalStore, Staged};
 pub use mode::{Ack, Mode, ReadOrder, UnknownName};
 pub use observe::{BillingClass, Call, NoObserver, Observer, Operation, Outcome};

@@ -10,11 +10,11 @@ mod support;
 use std::path::Path;
 use std::sync::Arc;
 
-use stockroom_domain::SystemEntropy;
+use stockroom_domain::{SystemClock, SystemEntropy};
 use stockroom_storage::conformance::{Expectations, all};
 use stockroom_storage::{
-    Ack, HybridOptions, LocalOptions, LocalStore, ReadOrder, SigningKey, SigningKeys, Storage,
-    Store, UrlSigner,
+    Ack, GuardOptions, GuardedStore, HybridOptions, LocalOptions, LocalStore, ReadOrder, S3Store,
+    SigningKey, SigningKeys, Storage, Store, UrlSigner,
 };
 
 fn local(root: &Path) -> LocalStore {
@@ -94,7 +94,45 @@ async fn a_bucket_as_strict_as_backblaze_passes() {
     bucket_passes(chaos_s3::Options::b2()).await;
 }
 
+#[tokio::test]
+async fn a_guarded_folder_passes() {
+    let folder = support::Folder::new();
+    let store = guarded(folder.store.clone());
+    let expectations = Expectations {
+        keeps_attributes: folder.store.keeps_metadata(),
+        ..Expectations::default()
+    };
+    all(&*store, &expectations).await;
+    assert_eq!(folder.files(), 0);
+    assert!(store.is_available());
+}
+
+#[tokio::test]
+async fn a_guarded_bucket_passes() {
+    let mut guard = None;
+    bucket_passes_as(chaos_s3::Options::b2(), |store| {
+        let store = guarded(Arc::new(store));
+        guard = Some(Arc::clone(&store));
+        store
+    })
+    .await;
+    assert!(guard.expect("a guard").is_available());
+}
+
+fn guarded(store: Arc<dyn Store>) -> Arc<GuardedStore> {
+    let probe_key = "models/.stockroom/store-id".parse().expect("a key");
+    let options = GuardOptions::new(Arc::new(SystemClock), probe_key, Arc::default());
+    GuardedStore::new(store, options)
+}
+
 async fn bucket_passes(options: chaos_s3::Options) {
+    bucket_passes_as(options, |store| Arc::new(store)).await;
+}
+
+async fn bucket_passes_as(
+    options: chaos_s3::Options,
+    wrap: impl FnOnce(S3Store) -> Arc<dyn Store>,
+) {
     // Small pages, so that a list over several of them needs few objects.
     let page_entries = 50;
     let options = options.page_size(page_entries);
@@ -108,7 +146,8 @@ async fn bucket_passes(options: chaos_s3::Options) {
         fetch: Some(s3_support::fetch()),
         ..Expectations::default()
     };
-    all(&bench.store, &expectations).await;
+    let store = wrap(bench.store.clone());
+    all(&*store, &expectations).await;
     let server = &bench.server;
     let is_clean = || server.all_version_count() == 0 && server.unfinished_uploads().is_empty();
     s3_support::eventually("the bucket is clean", is_clean).await;

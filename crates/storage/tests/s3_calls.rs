@@ -7,7 +7,7 @@ mod s3_support;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chaos_s3::{ChaosS3, Operation as Request, Options};
+use chaos_s3::{ChaosS3, Fault, FaultAction, Operation as Request, Options};
 use futures::{StreamExt as _, TryStreamExt as _};
 use s3_support::{Bench, PART_BYTES, bytes, config_of, connect, key, read_all, stream_in};
 use stockroom_storage::{
@@ -288,6 +288,84 @@ async fn deleting_takes_every_version_and_marker_of_exactly_one_key() {
     assert_eq!(bench.server.versions("models/a"), []);
     assert_eq!(bench.server.keys(), ["models/0", "models/a/b", "models/ab"]);
     assert_eq!(bench.server.all_version_count(), 9);
+}
+
+#[tokio::test]
+async fn old_versions_go_and_what_readers_see_stays() {
+    for (profile, options) in profiles() {
+        let is_versioned = profile != "plain";
+        let bench = Bench::start(options.page_size(2)).await;
+        let name = key("models/a");
+        for content in ["1", "2", "3"] {
+            for other in ["models/a", "models/a/b", "models/ab"] {
+                bench.server.plant(other, content);
+            }
+        }
+        if is_versioned {
+            hide(&bench, "models/a").await;
+        }
+        bench.server.plant("models/a", "4");
+        let newest = bench.server.versions("models/a")[0].clone();
+        let others = bench.server.all_version_count() - bench.server.versions("models/a").len();
+
+        let removed = bench.store.remove_old_versions(&name).await.unwrap();
+        assert_eq!(removed, if is_versioned { 4 } else { 0 }, "{profile}");
+        assert_eq!(bench.server.versions("models/a"), [newest], "{profile}");
+        assert_eq!(bench.server.all_version_count(), 1 + others, "{profile}");
+        assert_eq!(read_all(&bench.store, &name).await.unwrap(), "4");
+
+        // There is nothing left to remove, nor is there for a key that never was.
+        for name in [&name, &key("models/none")] {
+            let removed = bench.store.remove_old_versions(name).await.unwrap();
+            assert_eq!(removed, 0, "{profile} {name}");
+        }
+        assert_eq!(bench.server.all_version_count(), 1 + others, "{profile}");
+    }
+}
+
+#[tokio::test]
+async fn what_somebody_hid_is_not_removed_with_the_old_versions() {
+    for options in [Options::versioned(), Options::b2()] {
+        let bench = Bench::start(options).await;
+        let name = key("models/a");
+        bench.server.plant("models/a", "the only copy");
+        hide(&bench, "models/a").await;
+        assert_eq!(bench.store.remove_old_versions(&name).await.unwrap(), 0);
+        assert_eq!(bench.server.versions("models/a").len(), 2);
+        bench.store.delete(&name).await.unwrap();
+        assert_eq!(bench.server.all_version_count(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_bucket_without_versions_is_not_asked_for_old_ones() {
+    let bench = Bench::start(Options::default()).await;
+    let name = key("models/a");
+    stream_in(&bench.store, &name, &bytes(7, 10)).await.unwrap();
+    bench.server.clear_calls();
+    assert_eq!(bench.store.remove_old_versions(&name).await.unwrap(), 0);
+    assert_eq!(bench.server.count(Request::Any), 0);
+    assert_eq!(bench.server.keys(), ["models/a"]);
+}
+
+#[tokio::test]
+async fn of_several_versions_the_newest_is_deleted_last() {
+    let bench = Bench::start(Options::versioned()).await;
+    for content in ["1", "2", "3"] {
+        bench.server.plant("models/a", content);
+    }
+    for deletions in [1, 2] {
+        bench.server.clear_calls();
+        let fault = Fault::new(Request::DeleteObject, FaultAction::internal_error());
+        bench.server.fault(fault.after(1).forever());
+        bench.store.delete(&key("models/a")).await.unwrap_err();
+        bench.server.clear_faults();
+        // Whoever reads after a deletion that broke off sees no earlier object.
+        assert_eq!(bench.server.versions("models/a").len(), 3 - deletions);
+        assert_eq!(bench.server.body("models/a").unwrap(), "3");
+    }
+    bench.store.delete(&key("models/a")).await.unwrap();
+    assert_eq!(bench.server.all_version_count(), 0);
 }
 
 /// Deletes by name, as another program would: through a store that takes the bucket for one

@@ -36,6 +36,38 @@ pub(super) async fn delete(inner: &Inner, key: &Key) -> Result<()> {
     }
 }
 
+/// Deletes what lies behind the version that readers see; how many versions and markers that were.
+pub(super) async fn old_versions(inner: &Inner, key: &Key) -> Result<usize> {
+    if matches!(
+        inner.versioning.get(),
+        Versioning::NONE | Versioning::UNHEARD_OF
+    ) {
+        return Ok(0);
+    }
+    // The whole list comes first, so that nothing is deleted before the one to keep was seen.
+    let versions = match versions_of(inner, key).await {
+        Ok(versions) => versions,
+        Err(error) if error.kind() == ErrorKind::Unsupported => {
+            inner.versioning.set(Versioning::UNHEARD_OF);
+            return Ok(0);
+        }
+        Err(error) => return Err(error),
+    };
+    // A hide marker has no size.
+    if !versions
+        .iter()
+        .any(|it| it.is_latest && it.size_bytes.is_some())
+    {
+        return Ok(0);
+    }
+    let mut deleted = 0;
+    for version in versions.iter().filter(|it| !it.is_latest) {
+        one_version(inner, key, version).await?;
+        deleted += 1;
+    }
+    Ok(deleted)
+}
+
 /// Deletes by version, as far as the store can list versions and shows them.
 async fn by_version(inner: &Inner, key: &Key) -> Result<()> {
     let error = match all_versions(inner, key).await {
@@ -94,27 +126,37 @@ enum Deleted {
     Versions,
 }
 
-/// Deletes every version and hide marker of a key.
+/// Deletes every version and hide marker of a key. The newest goes last, so that none of the others
+/// comes to light in between.
 async fn all_versions(inner: &Inner, key: &Key) -> Result<Deleted> {
     let mut deleted = Deleted::Nothing;
+    let mut versions = versions_of(inner, key).await?;
+    versions.sort_by_key(|it| it.is_latest);
+    for version in &versions {
+        one_version(inner, key, version).await?;
+        deleted = match deleted {
+            Deleted::Versions => Deleted::Versions,
+            _ if version.version_id == NULL_VERSION => Deleted::OnlyNull,
+            _ => Deleted::Versions,
+        };
+    }
+    Ok(deleted)
+}
+
+/// Every version and hide marker of exactly this key.
+async fn versions_of(inner: &Inner, key: &Key) -> Result<Vec<Version>> {
+    let mut versions = Vec::new();
     let mut next = Some(list::Marker::default());
     while let Some(marker) = next {
         let mut page = list::page_of_versions(inner, key.as_str(), marker)
             .await
             .map_err(|failure| inner.error(Operation::ListVersions, Some(key), failure))?;
         // Keys that only begin with this one are other objects.
-        let entries = std::mem::take(&mut page.entries);
-        for version in entries.iter().filter(|it| it.name == key.as_str()) {
-            one_version(inner, key, version).await?;
-            deleted = match deleted {
-                Deleted::Versions => Deleted::Versions,
-                _ if version.version_id == NULL_VERSION => Deleted::OnlyNull,
-                _ => Deleted::Versions,
-            };
-        }
+        let entries = std::mem::take(&mut page.entries).into_iter();
+        versions.extend(entries.filter(|it| it.name == key.as_str()));
         next = page.next_of(key.as_str());
     }
-    Ok(deleted)
+    Ok(versions)
 }
 
 async fn one_version(inner: &Inner, key: &Key, version: &Version) -> Result<()> {

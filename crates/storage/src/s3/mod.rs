@@ -156,6 +156,18 @@ impl S3Store {
         list::versions(Arc::clone(&self.0), prefix.as_str().to_owned())
     }
 
+    /// Deletes all versions and hide markers of exactly this key but the version that readers
+    /// see, and tells how many it deleted: 0 on a bucket without versions. Where readers see
+    /// nothing, because a hide marker is the newest, nothing is deleted: what it hides may be the
+    /// only copy. [`Store::delete`] deletes that too.
+    ///
+    /// # Errors
+    /// `Denied` when the key may not list or delete versions, or that of the store. Some of them
+    /// may be deleted then; the one that readers see is never.
+    pub async fn remove_old_versions(&self, key: &Key) -> Result<usize> {
+        delete::old_versions(&self.0, key).await
+    }
+
     /// All multipart uploads that were begun and neither finished nor given up, for keys that
     /// begin with `prefix`, page by page.
     pub fn unfinished_uploads(

@@ -31,6 +31,8 @@ pub(crate) struct Faults {
     pub(crate) delete: Option<ErrorKind>,
     /// Reading what is known of an object fails.
     pub(crate) head: Option<ErrorKind>,
+    /// Reading what is known of an object never ends.
+    pub(crate) head_hangs: bool,
     /// Opening an object to read fails.
     pub(crate) get: Option<ErrorKind>,
     /// A range is not minded: all bytes are delivered.
@@ -57,6 +59,7 @@ pub(crate) struct Faulty {
     inner: Arc<dyn Store>,
     faults: Mutex<Faults>,
     delivered_bytes: Arc<AtomicU64>,
+    heads: AtomicU64,
 }
 
 impl Faulty {
@@ -66,6 +69,7 @@ impl Faulty {
             inner,
             faults: Mutex::default(),
             delivered_bytes: Arc::default(),
+            heads: AtomicU64::new(0),
         }
     }
 
@@ -76,6 +80,11 @@ impl Faulty {
     /// How many bytes were taken from the streams of this store.
     pub(crate) fn delivered_bytes(&self) -> u64 {
         self.delivered_bytes.load(Ordering::Relaxed)
+    }
+
+    /// How often it was asked what is known of an object.
+    pub(crate) fn heads(&self) -> u64 {
+        self.heads.load(Ordering::Relaxed)
     }
 
     fn faults(&self) -> Faults {
@@ -132,7 +141,12 @@ impl Store for Faulty {
     }
 
     async fn head(&self, key: &Key) -> Result<ObjectInfo> {
-        self.check(self.faults().head, Operation::Head, key)?;
+        self.heads.fetch_add(1, Ordering::Relaxed);
+        let faults = self.faults();
+        if faults.head_hangs {
+            std::future::pending::<()>().await;
+        }
+        self.check(faults.head, Operation::Head, key)?;
         self.inner.head(key).await
     }
 
