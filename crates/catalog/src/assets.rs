@@ -205,7 +205,8 @@ impl Catalog {
     }
 
     /// Deletes an asset and all older versions of the same file for readers at once, so that no
-    /// older version takes its place. The bytes may be removed from `retire_after` on.
+    /// older version takes its place. The bytes may be removed from `retire_after` on; until then
+    /// [`Catalog::restore_asset`] brings them back.
     ///
     /// # Errors
     /// [`CatalogError::NotFound`] when it is not there or was deleted before.
@@ -238,6 +239,7 @@ impl Catalog {
         tx.hold_model(model_id, now)
             .await
             .map_err(asset_of_deleted_model)?;
+        let deleted_at = tx.moment_of_deletion(model_id, now).await?;
         tx.execute(
             sql("UPDATE objects SET state = 'retiring', retire_after = $4
                  WHERE state = 'live' AND id IN (
@@ -258,7 +260,7 @@ impl Catalog {
                 .bind(model_id.to_string())
                 .bind(row.text("filename")?.to_owned())
                 .bind(row.number("version")?)
-                .bind(now.unix_ms()),
+                .bind(deleted_at.unix_ms()),
             )
             .await?;
         // This asset has the highest of these versions, so when it is gone, so are the others.

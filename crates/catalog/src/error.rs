@@ -1,6 +1,6 @@
 //! Errors that answer "what should the caller do?".
 
-use stockroom_domain::{AssetId, IllegalTransition, ObjectId, PlacementState};
+use stockroom_domain::{AssetId, IllegalTransition, ModelId, ObjectId, PlacementState};
 
 /// What the catalog's calls give back.
 pub type Result<T, E = CatalogError> = std::result::Result<T, E>;
@@ -160,6 +160,21 @@ pub enum Conflict {
     ObjectInUse {
         /// The asset.
         asset: AssetId,
+    },
+    /// The key has a live object, so one that was deleted before cannot be restored.
+    #[error("the key names an object, so none that was deleted before can return to it")]
+    KeyTaken,
+    /// The deleted object holds the bytes of an asset. Restore the asset instead.
+    #[error("the object returns only with asset {asset}")]
+    AssetObject {
+        /// The asset.
+        asset: AssetId,
+    },
+    /// The asset was deleted with its model, or before it. Restore the model first.
+    #[error("the asset can return only when model {model} has been restored")]
+    ModelDeleted {
+        /// The model.
+        model: ModelId,
     },
     /// The placement is in another state than the caller believed. Look again, then decide.
     #[error("the placement is {found}")]

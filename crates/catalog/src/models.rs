@@ -323,7 +323,7 @@ impl Catalog {
     }
 
     /// Deletes a model and its assets for readers at once. Their bytes may be removed from
-    /// `retire_after` on.
+    /// `retire_after` on; until then [`Catalog::restore_model`] brings them back.
     ///
     /// # Errors
     /// [`CatalogError::NotFound`] when it is not there or was deleted before.
@@ -345,10 +345,11 @@ impl Catalog {
     ) -> Result<()> {
         let mut tx = self.begin().await?;
         tx.hold_model(id, now).await?;
+        let deleted_at = tx.moment_of_deletion(id, now).await?;
         tx.execute(
             sql("UPDATE models SET deleted_at = $2 WHERE id = $1")
                 .bind(id.to_string())
-                .bind(now.unix_ms()),
+                .bind(deleted_at.unix_ms()),
         )
         .await?;
         tx.execute(
@@ -363,7 +364,7 @@ impl Catalog {
         tx.execute(
             sql("UPDATE assets SET deleted_at = $2 WHERE model_id = $1 AND deleted_at IS NULL")
                 .bind(id.to_string())
-                .bind(now.unix_ms()),
+                .bind(deleted_at.unix_ms()),
         )
         .await?;
         tx.commit().await

@@ -197,7 +197,7 @@ impl Catalog {
     }
 
     /// Deletes the live object with this key for readers at once. Its bytes may be removed from
-    /// `retire_after` on.
+    /// `retire_after` on; until then [`Catalog::restore_object`] brings it back.
     ///
     /// # Errors
     /// [`CatalogError::NotFound`]; [`Conflict::ObjectInUse`] when it holds the bytes of an asset.
@@ -211,108 +211,6 @@ impl Catalog {
         let retired = tx.retire_live(key, retire_after).await?;
         tx.commit().await?;
         retired.ok_or(CatalogError::NotFound(Noun::Object))
-    }
-
-    /// Takes up to `limit` objects whose grace period is over, longest waiting first, and puts
-    /// their placements to `retiring`. Until `lease_until` nobody else is given them; a worker
-    /// that dies needs do nothing. After the bytes are gone from every store, call
-    /// [`Catalog::finish_retire`].
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn claim_retiring(
-        &self,
-        now: Timestamp,
-        lease_until: Timestamp,
-        limit: u32,
-    ) -> Result<Vec<ObjectRow>> {
-        self.retried(|| self.try_claim_retiring(now, lease_until, limit))
-            .await
-    }
-
-    async fn try_claim_retiring(
-        &self,
-        now: Timestamp,
-        lease_until: Timestamp,
-        limit: u32,
-    ) -> Result<Vec<ObjectRow>> {
-        let mut tx = self.begin().await?;
-        // The conditions stand outside too: two workers may choose the same rows, and the second
-        // one then finds them changed.
-        let rows = tx
-            .fetch_all(
-                sql("UPDATE objects SET lease_until = $2
-                     WHERE state = 'retiring' AND retire_after <= $1
-                         AND coalesce(lease_until, 0) <= $1 AND id IN (
-                         SELECT due.id FROM objects due
-                         WHERE due.state = 'retiring' AND due.retire_after <= $1
-                             AND coalesce(due.lease_until, 0) <= $1
-                         ORDER BY due.retire_after LIMIT $3)
-                     RETURNING id")
-                .bind(now.unix_ms())
-                .bind(lease_until.unix_ms())
-                .bind(i64::from(limit)),
-            )
-            .await?;
-        let mut claimed = Vec::with_capacity(rows.len());
-        for row in &rows {
-            let id = Record::new(row, "objects", "id").parsed("id")?;
-            tx.execute(
-                sql(
-                    "UPDATE placements SET state = 'retiring', updated_at = $2, attempts = 0,
-                         next_attempt_at = $2
-                     WHERE object_id = $1 AND state IN ('copying', 'present', 'suspect')",
-                )
-                .bind(ObjectId::to_string(&id))
-                .bind(now.unix_ms()),
-            )
-            .await?;
-            claimed.push(tx.object(id).await?);
-        }
-        tx.commit().await?;
-        Ok(claimed)
-    }
-
-    /// Notes that the bytes of an object are gone from every store. The row stays, so that its
-    /// location is never used again.
-    ///
-    /// # Errors
-    /// [`Conflict::NotRetiring`] when nobody has claimed it; [`CatalogError::NotFound`]. For an
-    /// object that is gone already this does nothing.
-    pub async fn finish_retire(&self, object_id: ObjectId, now: Timestamp) -> Result<()> {
-        self.retried(|| self.try_finish_retire(object_id, now))
-            .await
-    }
-
-    async fn try_finish_retire(&self, object_id: ObjectId, now: Timestamp) -> Result<()> {
-        let mut tx = self.begin().await?;
-        // A placement that a claim did not put to `retiring` may have bytes that nobody removed.
-        let changed = tx
-            .execute(
-                sql(
-                    "UPDATE objects SET state = 'gone', gone_at = $2, lease_until = NULL
-                     WHERE id = $1 AND state = 'retiring' AND lease_until IS NOT NULL
-                         AND NOT EXISTS (
-                             SELECT 1 FROM placements p WHERE p.object_id = objects.id
-                                 AND p.state NOT IN ('retiring', 'gone'))",
-                )
-                .bind(object_id.to_string())
-                .bind(now.unix_ms()),
-            )
-            .await?;
-        if changed == 0 {
-            return tx.explain_unfinished(object_id).await;
-        }
-        tx.execute(
-            sql(
-                "UPDATE placements SET state = 'gone', updated_at = $2, last_error = NULL
-                 WHERE object_id = $1 AND state = 'retiring'",
-            )
-            .bind(object_id.to_string())
-            .bind(now.unix_ms()),
-        )
-        .await?;
-        tx.commit().await
     }
 }
 
@@ -369,19 +267,6 @@ impl Tx {
             .await?
             .ok_or(CatalogError::NotFound(Noun::Object))?;
         ObjectRow::read(&row)
-    }
-
-    async fn explain_unfinished(&mut self, object: ObjectId) -> Result<()> {
-        let row = self
-            .fetch_optional(
-                sql("SELECT o.id, o.state FROM objects o WHERE o.id = $1").bind(object.to_string()),
-            )
-            .await?
-            .ok_or(CatalogError::NotFound(Noun::Object))?;
-        match Record::new(&row, "objects", "id").parsed("state")? {
-            ObjectState::Gone => Ok(()),
-            _ => Err(Conflict::NotRetiring { object }.into()),
-        }
     }
 }
 

@@ -9,7 +9,7 @@ use crate::Catalog;
 use crate::error::{CatalogError, Conflict, Noun, Result};
 use crate::objects::ObjectRow;
 use crate::row::Record;
-use crate::run::{Statement, sql};
+use crate::run::{Statement, sql, still};
 
 /// A placement as lists and downloads need it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +35,8 @@ pub struct PlacementRow {
     pub verified_at: Option<Timestamp>,
     /// When the state last changed.
     pub updated_at: Timestamp,
-    /// How often a worker took the placement since its state last changed.
+    /// How often a worker took the placement since its state last changed or, while it is
+    /// `present`, since its bytes last matched.
     pub attempts: u32,
     /// When a worker may take it.
     pub next_attempt_at: Timestamp,
@@ -65,17 +66,6 @@ pub struct PlacementStep<'a> {
     pub to: PlacementState,
     /// Why, if something went wrong. It must hold no secret and no signed URL.
     pub error: Option<&'a str>,
-}
-
-/// How many placements of a store are in a state.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StateCount {
-    /// The store.
-    pub store: StoreName,
-    /// The state.
-    pub state: PlacementState,
-    /// How many placements.
-    pub placements: u64,
 }
 
 /// The placements of `objects o` in one text, `store=state=verified_at` with commas between:
@@ -118,6 +108,19 @@ fn parse_placement(text: &str) -> Option<Placement> {
     })
 }
 
+/// Due placements of live objects in one state, longest waiting first.
+macro_rules! due_in_state {
+    ($state:literal) => {
+        concat!(
+            "SELECT p.object_id, p.next_attempt_at FROM placements p \
+             JOIN objects o ON o.id = p.object_id AND o.state = 'live' \
+             WHERE p.store = $1 AND p.state = '",
+            $state,
+            "' AND p.next_attempt_at <= $2 ORDER BY p.next_attempt_at LIMIT $4"
+        )
+    };
+}
+
 macro_rules! placement_columns {
     () => {
         "object_id AS placement_object_id, store AS placement_store, state AS placement_state, \
@@ -126,6 +129,7 @@ macro_rules! placement_columns {
          last_error AS placement_last_error"
     };
 }
+pub(crate) use placement_columns;
 
 impl PlacementRow {
     fn read(row: &AnyRow) -> Result<Self> {
@@ -198,7 +202,9 @@ impl Catalog {
     }
 
     /// Takes a placement from one state to another, if it still is in the first. A step to
-    /// `present` says that the bytes there matched their hash just now.
+    /// `present` says that the bytes there matched their hash just now. A step from `suspect` to
+    /// `copying` leaves the claim as it is, because whoever found the bytes to be wrong now
+    /// replaces them; every other step ends it.
     ///
     /// # Errors
     /// [`Conflict::IllegalStep`]; [`Conflict::PlacementMoved`] when it is in another state by
@@ -209,11 +215,13 @@ impl Catalog {
         let verified_at = (to == PlacementState::Present).then_some(now.unix_ms());
         let changed = self
             .execute(
-                sql(
-                    "UPDATE placements SET state = $4, updated_at = $5, next_attempt_at = $5,
-                         attempts = 0, verified_at = coalesce($6, verified_at), last_error = $7
-                     WHERE object_id = $1 AND store = $2 AND state = $3",
-                )
+                sql("UPDATE placements SET state = $4, updated_at = $5,
+                         next_attempt_at = CASE WHEN $3 = 'suspect' AND $4 = 'copying'
+                             THEN next_attempt_at ELSE $5 END,
+                         attempts = CASE WHEN $3 = 'suspect' AND $4 = 'copying'
+                             THEN attempts ELSE 0 END,
+                         verified_at = coalesce($6, verified_at), last_error = $7
+                     WHERE object_id = $1 AND store = $2 AND state = $3")
                 .bind(step.object_id.to_string())
                 .bind(step.store.as_str())
                 .bind(step.from.as_str())
@@ -233,8 +241,8 @@ impl Catalog {
         }
     }
 
-    /// Notes that the bytes of a placement that is `present` matched their hash just now.
-    /// Whether it was still present.
+    /// Notes that the bytes of a placement that is `present` matched their hash just now, which
+    /// ends a claim of it. Whether it was still present.
     ///
     /// # Errors
     /// When the database fails.
@@ -246,8 +254,11 @@ impl Catalog {
     ) -> Result<bool> {
         let changed = self
             .execute(
-                sql("UPDATE placements SET verified_at = $3
-                     WHERE object_id = $1 AND store = $2 AND state = 'present'")
+                sql(
+                    "UPDATE placements SET verified_at = $3, next_attempt_at = $3, attempts = 0,
+                         last_error = NULL
+                     WHERE object_id = $1 AND store = $2 AND state = 'present'",
+                )
                 .bind(object_id.to_string())
                 .bind(store.as_str())
                 .bind(now.unix_ms()),
@@ -256,53 +267,57 @@ impl Catalog {
         Ok(changed == 1)
     }
 
-    /// Takes up to `limit` placements of a store that are in `state` and due, those that wait
-    /// longest first. Until `lease_until` nobody else is given them; a worker that dies needs do
-    /// nothing. Under-placed objects are those with placements in `copying` or `suspect`.
+    /// Takes up to `limit` placements of a store that are owed and due: those of live objects
+    /// that are `copying` or `suspect`, longest waiting first. Until `lease_until` nobody else is
+    /// given them, and the object's bytes are not removed; a worker that dies needs do nothing,
+    /// and one that needs longer calls [`Catalog::renew_placement`].
     ///
     /// # Errors
     /// When the database fails.
     pub async fn claim_placements(
         &self,
         store: &StoreName,
-        state: PlacementState,
         now: Timestamp,
         lease_until: Timestamp,
         limit: u32,
     ) -> Result<Vec<ClaimedPlacement>> {
-        self.retried(|| self.try_claim_placements(store, state, now, lease_until, limit))
-            .await
+        self.claim(|| {
+            // One query for each state reads the index in its order and stops at the limit,
+            // however many are owed.
+            sql(concat!(
+                "UPDATE placements SET next_attempt_at = $3, attempts = attempts + 1
+                 WHERE store = $1 AND ",
+                still!("state IN ('copying', 'suspect') AND next_attempt_at <= $2"),
+                " AND object_id IN (
+                     SELECT chosen.object_id FROM (
+                         SELECT * FROM (",
+                due_in_state!("copying"),
+                ") owed UNION ALL SELECT * FROM (",
+                due_in_state!("suspect"),
+                ") doubted
+                     ) chosen ORDER BY chosen.next_attempt_at LIMIT $4)
+                 RETURNING ",
+                placement_columns!()
+            ))
+            .bind(store.as_str().to_owned())
+            .bind(now.unix_ms())
+            .bind(lease_until.unix_ms())
+            .bind(i64::from(limit))
+        })
+        .await
     }
 
-    async fn try_claim_placements(
+    /// Runs a statement that claims placements and returns them, and adds their objects.
+    pub(crate) async fn claim(
         &self,
-        store: &StoreName,
-        state: PlacementState,
-        now: Timestamp,
-        lease_until: Timestamp,
-        limit: u32,
+        statement: impl Fn() -> Statement,
     ) -> Result<Vec<ClaimedPlacement>> {
+        self.retried(|| self.try_claim(statement())).await
+    }
+
+    async fn try_claim(&self, statement: Statement) -> Result<Vec<ClaimedPlacement>> {
         let mut tx = self.begin().await?;
-        // The conditions stand outside too: two workers may choose the same rows, and the second
-        // one then finds them changed.
-        let rows = tx
-            .fetch_all(
-                sql(concat!(
-                    "UPDATE placements SET next_attempt_at = $4, attempts = attempts + 1
-                     WHERE store = $1 AND state = $2 AND next_attempt_at <= $3 AND object_id IN (
-                         SELECT due.object_id FROM placements due
-                         WHERE due.store = $1 AND due.state = $2 AND due.next_attempt_at <= $3
-                         ORDER BY due.next_attempt_at LIMIT $5)
-                     RETURNING ",
-                    placement_columns!()
-                ))
-                .bind(store.as_str())
-                .bind(state.as_str())
-                .bind(now.unix_ms())
-                .bind(lease_until.unix_ms())
-                .bind(i64::from(limit)),
-            )
-            .await?;
+        let rows = tx.fetch_all(statement).await?;
         let mut claimed = Vec::with_capacity(rows.len());
         for row in &rows {
             let placement = PlacementRow::read(row)?;
@@ -311,6 +326,29 @@ impl Catalog {
         }
         tx.commit().await?;
         Ok(claimed)
+    }
+
+    /// Keeps a claimed placement until `lease_until`. Call it while bytes are copied. Whether it
+    /// still is `copying` or `suspect`; when not, the copy is not wanted any more.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn renew_placement(
+        &self,
+        object_id: ObjectId,
+        store: &StoreName,
+        lease_until: Timestamp,
+    ) -> Result<bool> {
+        let changed = self
+            .execute(
+                sql("UPDATE placements SET next_attempt_at = $3
+                     WHERE object_id = $1 AND store = $2 AND state IN ('copying', 'suspect')")
+                .bind(object_id.to_string())
+                .bind(store.as_str())
+                .bind(lease_until.unix_ms()),
+            )
+            .await?;
+        Ok(changed == 1)
     }
 
     /// Notes that an attempt failed and leaves the placement's state. Nobody is given it before
@@ -336,30 +374,6 @@ impl Catalog {
         )
         .await
         .map(drop)
-    }
-
-    /// How many placements there are, by store and state. This counts all of them: a second for
-    /// some million, so not for every request.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn counts_by_state(&self) -> Result<Vec<StateCount>> {
-        let rows = self
-            .fetch_all(sql(
-                "SELECT p.store AS count_store, p.state AS count_state, count(*) AS count_rows
-                 FROM placements p GROUP BY p.store, p.state ORDER BY p.store, p.state",
-            ))
-            .await?;
-        rows.iter()
-            .map(|row| {
-                let row = Record::new(row, "placements", "count_store");
-                Ok(StateCount {
-                    store: row.parsed("count_store")?,
-                    state: row.parsed("count_state")?,
-                    placements: row.count("count_rows")?,
-                })
-            })
-            .collect()
     }
 }
 

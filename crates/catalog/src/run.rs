@@ -22,6 +22,16 @@ pub(crate) fn sql(text: &'static str) -> Statement {
     sqlx::query(text)
 }
 
+/// What rows that a subquery has chosen must still fulfil when they are changed: two workers may
+/// choose the same rows, and the second one then finds them changed. As a `CASE` it serves no
+/// index, so that the database looks at the chosen rows and not through all that fulfil it.
+macro_rules! still {
+    ($condition:literal) => {
+        concat!("CASE WHEN ", $condition, " THEN 1 ELSE 0 END = 1")
+    };
+}
+pub(crate) use still;
+
 /// How often a transaction that lost a race is begun again, and for how long at most.
 const MAX_ATTEMPTS: u32 = 6;
 const RETRY_FOR: Duration = Duration::from_secs(10);

@@ -16,15 +16,27 @@ struct Migration {
     text: &'static str,
 }
 
-const SQLITE: &[Migration] = &[Migration {
-    version: 1,
-    text: include_str!("../migrations/sqlite/0001_first.sql"),
-}];
+const SQLITE: &[Migration] = &[
+    Migration {
+        version: 1,
+        text: include_str!("../migrations/sqlite/0001_first.sql"),
+    },
+    Migration {
+        version: 2,
+        text: include_str!("../migrations/sqlite/0002_reliability.sql"),
+    },
+];
 
-const POSTGRES: &[Migration] = &[Migration {
-    version: 1,
-    text: include_str!("../migrations/postgres/0001_first.sql"),
-}];
+const POSTGRES: &[Migration] = &[
+    Migration {
+        version: 1,
+        text: include_str!("../migrations/postgres/0001_first.sql"),
+    },
+    Migration {
+        version: 2,
+        text: include_str!("../migrations/postgres/0002_reliability.sql"),
+    },
+];
 
 /// The number of the lock that servers take to migrate: any number that nobody else uses.
 const LOCK: i64 = 0x5374_6f63_6b72_6f6f;

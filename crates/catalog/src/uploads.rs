@@ -7,8 +7,8 @@
 //! - discarded ([`Catalog::discard_upload`]): the server that received it removed every byte
 //!   itself, and the row goes too;
 //! - abandoned: the server died, or could not clean up. The sweep takes the row
-//!   ([`Catalog::claim_abandoned`]), from when on the upload cannot be recorded any more, removes
-//!   the bytes and says so ([`Catalog::finish_abandoned`]). The row stays, because a byte that was
+//!   ([`Catalog::claim_tombstones`]), from when on the upload cannot be recorded any more, removes
+//!   the bytes and says so ([`Catalog::finish_tombstone`]). The row stays, because a byte that was
 //!   under way may still land at its location, which must therefore not be used again.
 //!
 //! When recording ends in a transient error ([`crate::CatalogError::is_transient`]), the object may
@@ -43,7 +43,7 @@ pub struct NewUpload {
     pub lease_until: Timestamp,
 }
 
-/// An upload that has begun, or that was abandoned.
+/// An upload that has begun.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upload {
     /// The id of the object.
@@ -170,74 +170,6 @@ impl Catalog {
             )
             .await?;
         Ok(changed == 1)
-    }
-
-    /// Takes up to `limit` uploads that nobody cares for any more: their lease is over. From now
-    /// on they cannot be recorded. Until `lease_until` nobody else is given them; a worker that
-    /// dies needs do nothing. Remove their bytes, then call [`Catalog::finish_abandoned`].
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn claim_abandoned(
-        &self,
-        now: Timestamp,
-        lease_until: Timestamp,
-        limit: u32,
-    ) -> Result<Vec<Upload>> {
-        self.retried(|| self.try_claim_abandoned(now, lease_until, limit))
-            .await
-    }
-
-    async fn try_claim_abandoned(
-        &self,
-        now: Timestamp,
-        lease_until: Timestamp,
-        limit: u32,
-    ) -> Result<Vec<Upload>> {
-        let mut tx = self.begin().await?;
-        // The conditions stand outside too: two workers may choose the same rows, and the second
-        // one then finds them changed.
-        let rows = tx
-            .fetch_all(
-                sql(
-                    "UPDATE objects SET state = 'gone', gone_at = coalesce(gone_at, $1),
-                         lease_until = $2
-                     WHERE lease_until <= $1 AND state IN ('receiving', 'gone') AND id IN (
-                         SELECT due.id FROM objects due
-                         WHERE due.lease_until <= $1 AND due.state IN ('receiving', 'gone')
-                         ORDER BY due.lease_until LIMIT $3)
-                     RETURNING id, key, location",
-                )
-                .bind(now.unix_ms())
-                .bind(lease_until.unix_ms())
-                .bind(i64::from(limit)),
-            )
-            .await?;
-        tx.commit().await?;
-        rows.iter()
-            .map(|row| {
-                let row = Record::new(row, "objects", "id");
-                Ok(Upload {
-                    object_id: row.parsed("id")?,
-                    key: row.parsed("key")?,
-                    location: row.parsed("location")?,
-                })
-            })
-            .collect()
-    }
-
-    /// Notes that the bytes of an abandoned upload are gone from every store.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn finish_abandoned(&self, object_id: ObjectId) -> Result<()> {
-        self.execute(
-            sql("UPDATE objects SET lease_until = NULL
-                 WHERE id = $1 AND state = 'gone' AND live_at IS NULL")
-            .bind(object_id.to_string()),
-        )
-        .await
-        .map(drop)
     }
 
     /// Makes a received upload the live object of its key, in one transaction with the step that

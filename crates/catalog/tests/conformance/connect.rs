@@ -11,6 +11,7 @@ on_both_databases!(
     servers_may_start_at_the_same_time,
     a_newer_database_is_refused_and_unchanged,
     a_foreign_database_is_refused,
+    an_older_database_gets_what_it_lacks,
     a_probe_changes_nothing,
     the_first_instance_is_kept,
     a_damaged_row_is_named,
@@ -83,6 +84,32 @@ async fn a_foreign_database_is_refused(lab: &Lab) {
         matches!(error, CatalogError::ForeignSchema { version: 1 }),
         "{error:?}"
     );
+}
+
+async fn an_older_database_gets_what_it_lacks(lab: &Lab) {
+    let object = lab.put("models/a.stl").await.object;
+    // What the first version of the tables had.
+    tamper(
+        lab,
+        "DROP INDEX placements_by_verification; DROP INDEX placements_owed;
+         DROP INDEX objects_retiring_by_key; DELETE FROM schema_migrations WHERE version > 1;",
+    )
+    .await;
+    let before = Catalog::probe(&lab.url, &options()).await.unwrap();
+    assert_eq!(before.found, 1);
+    let newer = Catalog::connect(&lab.url, &options()).await.unwrap();
+    let after = Catalog::probe(&lab.url, &options()).await.unwrap();
+    assert_eq!((after.found, after.known), (before.known, before.known));
+    let found = newer.find_object(&object.key).await.unwrap().unwrap();
+    assert_eq!(found.object, object);
+    newer.close().await;
+    // It has the indexes, which could not be dropped otherwise.
+    tamper(
+        lab,
+        "DROP INDEX placements_by_verification; DROP INDEX placements_owed;
+         DROP INDEX objects_retiring_by_key;",
+    )
+    .await;
 }
 
 async fn a_probe_changes_nothing(lab: &Lab) {

@@ -10,7 +10,8 @@ use futures::future::BoxFuture;
 use sqlx::{Connection, PgConnection};
 use stockroom_catalog::{
     AssetRow, Catalog, ConnectOptions, ModelRow, NewAsset, NewModel, NewPurchase, NewUpload,
-    ObjectFacts, PurchaseRow, ReceivedUpload, Recorded, RecordedObject, Upload,
+    ObjectFacts, ObjectRow, PurchaseRow, ReceivedUpload, Recorded, RecordedObject, Tombstone,
+    Upload,
 };
 use stockroom_domain::{
     AssetId, Clock, Entropy, Key, ManualClock, ModelId, ModelStatus, ObjectId, PlacementState,
@@ -202,6 +203,19 @@ impl Lab {
             .unwrap()
     }
 
+    /// A live object that is on the local disk and still to be copied to S3.
+    pub(crate) async fn under_placed(&self, key: &str) -> ObjectRow {
+        let upload = self.open(key).await;
+        let mut received = self.received(&upload);
+        received.placements = vec![
+            (StoreName::LOCAL, PlacementState::Present),
+            (StoreName::S3, PlacementState::Copying),
+        ];
+        let now = self.now();
+        let recorded = self.catalog.record_object(&received, now, now).await;
+        recorded.unwrap().object
+    }
+
     pub(crate) async fn new_asset(&self, model_id: ModelId, filename: &str) -> NewAsset {
         let id = self.id(AssetId::generate);
         let upload = self
@@ -259,6 +273,16 @@ pub(crate) fn received(object_id: ObjectId) -> ReceivedUpload {
             (StoreName::S3, PlacementState::Present),
             (StoreName::LOCAL, PlacementState::Present),
         ],
+    }
+}
+
+/// The upload as the sweep is given it.
+pub(crate) fn tombstone(upload: &Upload) -> Tombstone {
+    Tombstone {
+        object_id: upload.object_id,
+        key: upload.key.clone(),
+        location: upload.location.clone(),
+        was_live: false,
     }
 }
 

@@ -300,18 +300,19 @@ async fn deleted_stays_deleted(lab: &Lab) {
         .await
         .unwrap()
         .object;
-    // A worker begins to copy; meanwhile the object is deleted and its bytes are removed.
+    // A worker begins to copy and takes longer than its claim lasts; meanwhile the object is
+    // deleted and its bytes are removed.
     let copying = PlacementState::Copying;
     let claimed = lab
         .catalog
-        .claim_placements(&StoreName::S3, copying, now, lease_until, 10)
+        .claim_placements(&StoreName::S3, now, lease_until, 10)
         .await
         .unwrap();
     assert_eq!(claimed.len(), 1);
     lab.catalog.retire_object(&object.key, now).await.unwrap();
     assert_eq!(
         lab.catalog
-            .claim_retiring(now, lease_until, 10)
+            .claim_retiring(lease_until, lab.after(900), 10)
             .await
             .unwrap()
             .len(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use stockroom_catalog::{Conflict, PlacementStep};
+use stockroom_catalog::{Conflict, PlacementStep, UnderPlaced};
 use stockroom_domain::{ObjectId, ObjectState, PlacementState, StoreName};
 
 use crate::lab::{Lab, on_both_databases, race};
@@ -18,9 +18,13 @@ on_both_databases!(
     only_a_match_counts_as_verified,
     a_placement_is_added_once,
     due_placements_are_taken_in_turn,
+    what_is_owed_and_what_is_doubted_is_taken_in_one_turn,
+    what_a_deleted_object_is_owed_is_not_taken,
+    a_claim_is_kept_while_it_is_renewed,
     a_placement_that_failed_waits,
     two_workers_never_take_the_same_placement,
     placements_are_counted_by_store_and_state,
+    what_each_store_owes_is_counted,
 );
 
 fn step(object_id: ObjectId, from: PlacementState, to: PlacementState) -> PlacementStep<'static> {
@@ -186,24 +190,10 @@ async fn a_placement_is_added_once(lab: &Lab) {
     assert_not_found!(outcome, Object);
 }
 
-/// An object whose copy on S3 is still to be made.
-async fn under_placed(lab: &Lab, key: &str) -> ObjectId {
-    let upload = lab.open(key).await;
-    let mut received = lab.received(&upload);
-    received.placements = vec![(StoreName::LOCAL, Present), (StoreName::S3, Copying)];
-    let now = lab.now();
-    lab.catalog
-        .record_object(&received, now, now)
-        .await
-        .unwrap()
-        .object
-        .id
-}
-
 async fn due_placements_are_taken_in_turn(lab: &Lab) {
     let mut ids = Vec::new();
     for n in 0..3 {
-        ids.push(under_placed(lab, &format!("models/{n}")).await);
+        ids.push(lab.under_placed(&format!("models/{n}")).await.id);
     }
     lab.put("models/whole").await;
     let (now, lease_until) = (lab.now(), lab.after(60));
@@ -212,7 +202,7 @@ async fn due_placements_are_taken_in_turn(lab: &Lab) {
     for expected in [2, 1, 0] {
         let claimed = lab
             .catalog
-            .claim_placements(&s3, Copying, now, lease_until, 2)
+            .claim_placements(&s3, now, lease_until, 2)
             .await
             .unwrap();
         assert_eq!(claimed.len(), expected);
@@ -230,25 +220,99 @@ async fn due_placements_are_taken_in_turn(lab: &Lab) {
     let local = StoreName::LOCAL;
     let none = lab
         .catalog
-        .claim_placements(&local, Copying, now, lease_until, 2)
+        .claim_placements(&local, now, lease_until, 2)
         .await
         .unwrap();
     assert!(none.is_empty());
     // A worker that died is followed by another.
     let again = lab
         .catalog
-        .claim_placements(&s3, Copying, lease_until, lease_until, 9)
+        .claim_placements(&s3, lease_until, lease_until, 9)
         .await;
     assert_eq!(again.unwrap().len(), 3);
 }
 
+async fn what_is_owed_and_what_is_doubted_is_taken_in_one_turn(lab: &Lab) {
+    let mut waiting = Vec::new();
+    for n in 0..6 {
+        let owed = lab.under_placed(&format!("models/{n}/owed")).await.id;
+        let doubted = lab.put(&format!("models/{n}/doubted")).await.object.id;
+        lab.catalog
+            .step_placement(step(doubted, Present, Suspect), lab.now())
+            .await
+            .unwrap();
+        waiting.extend([owed, doubted]);
+    }
+    let (now, lease_until) = (lab.now(), lab.after(60));
+    for expected in waiting.chunks(3) {
+        let claimed = lab
+            .catalog
+            .claim_placements(&StoreName::S3, now, lease_until, 3)
+            .await
+            .unwrap();
+        let taken: BTreeSet<_> = claimed.iter().map(|claim| claim.object.id).collect();
+        assert_eq!(taken, expected.iter().copied().collect());
+        assert!(
+            claimed
+                .iter()
+                .all(|claim| matches!(claim.placement.state, Copying | Suspect))
+        );
+    }
+}
+
+async fn what_a_deleted_object_is_owed_is_not_taken(lab: &Lab) {
+    let deleted = lab.under_placed("models/deleted").await;
+    let live = lab.under_placed("models/live").await;
+    let retire_after = lab.after(600);
+    lab.catalog
+        .retire_object(&deleted.key, retire_after)
+        .await
+        .unwrap();
+    // One is asked for, and the deleted one, which waits longer, is not in its way.
+    let claimed = lab
+        .catalog
+        .claim_placements(&StoreName::S3, lab.now(), lab.after(60), 1)
+        .await
+        .unwrap();
+    let taken: Vec<_> = claimed.iter().map(|claim| claim.object.id).collect();
+    assert_eq!(taken, [live.id]);
+}
+
+async fn a_claim_is_kept_while_it_is_renewed(lab: &Lab) {
+    let id = lab.under_placed("models/a").await.id;
+    let (catalog, s3) = (&lab.catalog, StoreName::S3);
+    let (now, lease_until, renewed) = (lab.now(), lab.after(60), lab.after(120));
+    let claim = async |now| {
+        catalog
+            .claim_placements(&s3, now, lease_until, 9)
+            .await
+            .unwrap()
+            .len()
+    };
+    assert_eq!(claim(now).await, 1);
+    assert!(catalog.renew_placement(id, &s3, renewed).await.unwrap());
+    assert_eq!(claim(lease_until).await, 0);
+    assert_eq!(claim(renewed).await, 1);
+    let row = &catalog.placements_of(id).await.unwrap()[1];
+    assert_eq!(row.attempts, 2);
+    // What is present or unknown needs nobody to bring it.
+    catalog
+        .step_placement(step(id, Copying, Present), lab.now())
+        .await
+        .unwrap();
+    assert!(!catalog.renew_placement(id, &s3, renewed).await.unwrap());
+    let unknown = lab.id(ObjectId::generate);
+    let renewal = catalog.renew_placement(unknown, &s3, renewed).await;
+    assert!(!renewal.unwrap());
+}
+
 async fn a_placement_that_failed_waits(lab: &Lab) {
-    let id = under_placed(lab, "models/a").await;
+    let id = lab.under_placed("models/a").await.id;
     let s3 = StoreName::S3;
     let (now, lease_until) = (lab.now(), lab.after(60));
     let claimed = lab
         .catalog
-        .claim_placements(&s3, Copying, now, lease_until, 2)
+        .claim_placements(&s3, now, lease_until, 2)
         .await
         .unwrap();
     let row = &claimed[0].placement;
@@ -260,14 +324,14 @@ async fn a_placement_that_failed_waits(lab: &Lab) {
     let early = lab.after(300);
     let none = lab
         .catalog
-        .claim_placements(&s3, Copying, early, lease_until, 2)
+        .claim_placements(&s3, early, lease_until, 2)
         .await
         .unwrap();
     assert!(none.is_empty());
     let due = now.after(wait);
     let claimed = lab
         .catalog
-        .claim_placements(&s3, Copying, due, due, 2)
+        .claim_placements(&s3, due, due, 2)
         .await
         .unwrap();
     assert_eq!(claimed[0].placement.attempts, 2);
@@ -294,7 +358,7 @@ async fn a_placement_that_failed_waits(lab: &Lab) {
 async fn two_workers_never_take_the_same_placement(lab: &Lab) {
     let mut ids = BTreeSet::new();
     for n in 0..40 {
-        ids.insert(under_placed(lab, &format!("models/{n}")).await);
+        ids.insert(lab.under_placed(&format!("models/{n}")).await.id);
     }
     let (now, lease_until) = (lab.now(), lab.after(60));
     let s3 = StoreName::S3;
@@ -303,7 +367,7 @@ async fn two_workers_never_take_the_same_placement(lab: &Lab) {
         async move {
             let s3 = StoreName::S3;
             catalog
-                .claim_placements(&s3, Copying, now, lease_until, 10)
+                .claim_placements(&s3, now, lease_until, 10)
                 .await
                 .unwrap()
         }
@@ -318,7 +382,7 @@ async fn two_workers_never_take_the_same_placement(lab: &Lab) {
     loop {
         let rest = lab
             .catalog
-            .claim_placements(&s3, Copying, now, lease_until, 10)
+            .claim_placements(&s3, now, lease_until, 10)
             .await
             .unwrap();
         if rest.is_empty() {
@@ -334,7 +398,7 @@ async fn placements_are_counted_by_store_and_state(lab: &Lab) {
     assert_eq!(lab.catalog.counts_by_state().await.unwrap(), []);
     lab.put("models/a").await;
     lab.put("models/b").await;
-    under_placed(lab, "models/c").await;
+    lab.under_placed("models/c").await;
     let counts: Vec<_> = lab
         .catalog
         .counts_by_state()
@@ -351,4 +415,46 @@ async fn placements_are_counted_by_store_and_state(lab: &Lab) {
             ("s3".to_owned(), Present, 2),
         ]
     );
+}
+
+async fn what_each_store_owes_is_counted(lab: &Lab) {
+    let catalog = &lab.catalog;
+    assert_eq!(catalog.under_placed().await.unwrap(), []);
+    lab.put("models/whole").await;
+    let oldest = lab.under_placed("models/a").await;
+    lab.under_placed("models/b").await;
+    let deleted = lab.under_placed("models/deleted").await;
+    let doubted_at = lab.now();
+    let doubt = PlacementStep {
+        store: &StoreName::LOCAL,
+        ..step(oldest.id, Present, Suspect)
+    };
+    catalog.step_placement(doubt, doubted_at).await.unwrap();
+    let retire_after = lab.after(600);
+    catalog
+        .retire_object(&deleted.key, retire_after)
+        .await
+        .unwrap();
+    // Attempts do not make what is owed younger.
+    catalog
+        .claim_placements(&StoreName::S3, lab.now(), lab.after(60), 9)
+        .await
+        .unwrap();
+    let owed = |store, placements, oldest_since| UnderPlaced {
+        store,
+        placements,
+        oldest_since,
+    };
+    let local = owed(StoreName::LOCAL, 1, doubted_at);
+    assert_eq!(
+        catalog.under_placed().await.unwrap(),
+        [local.clone(), owed(StoreName::S3, 2, oldest.live_at)]
+    );
+    catalog
+        .step_placement(step(oldest.id, Copying, Present), lab.now())
+        .await
+        .unwrap();
+    let rest = catalog.under_placed().await.unwrap();
+    assert_eq!((rest.len(), &rest[0], rest[1].placements), (2, &local, 1));
+    assert!(rest[1].oldest_since > oldest.live_at);
 }

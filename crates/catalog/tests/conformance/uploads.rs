@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use stockroom_catalog::{CatalogError, Conflict, NewUpload, ObjectDetails};
-use stockroom_domain::{KeyPrefix, ObjectId, ObjectState, PlacementState, StoreName};
+use stockroom_domain::{KeyPrefix, ObjectState, PlacementState, StoreName};
 
 use crate::assert_conflict;
-use crate::lab::{Lab, RACERS, facts, key, on_both_databases, race, received};
+use crate::lab::{Lab, RACERS, facts, key, on_both_databases, race, received, tombstone};
 
 on_both_databases!(
     an_upload_becomes_an_object,
@@ -15,9 +15,6 @@ on_both_databases!(
     a_discarded_upload_leaves_nothing,
     a_location_that_was_live_is_never_used_again,
     an_abandoned_upload_cannot_be_recorded,
-    the_sweep_takes_what_nobody_cares_for,
-    a_sweep_that_dies_is_followed_by_another,
-    two_sweeps_never_take_the_same_upload,
     a_lease_keeps_the_sweep_away,
     an_upload_is_either_recorded_or_abandoned,
     an_upload_is_recorded_once,
@@ -190,89 +187,10 @@ async fn an_abandoned_upload_cannot_be_recorded(lab: &Lab) {
     // It is taken at once, without waiting for the end of its lease.
     let claimed = lab
         .catalog
-        .claim_abandoned(lab.now(), lab.after(60), 10)
+        .claim_tombstones(lab.now(), lab.after(60), 10)
         .await
         .unwrap();
-    assert_eq!(claimed, [upload]);
-}
-
-async fn the_sweep_takes_what_nobody_cares_for(lab: &Lab) {
-    let upload = lab.open("temp/a").await;
-    let live = lab.put("temp/b").await.object;
-    let catalog = &lab.catalog;
-    let none = catalog
-        .claim_abandoned(lab.now(), lab.after(60), 10)
-        .await
-        .unwrap();
-    assert!(none.is_empty());
-    let later = lab.after(61);
-    let claimed = catalog
-        .claim_abandoned(later, lab.after(120), 10)
-        .await
-        .unwrap();
-    assert_eq!(claimed, std::slice::from_ref(&upload));
-    let late = received(upload.object_id);
-    let outcome = catalog.record_object(&late, later, later).await;
-    assert_conflict!(outcome, Conflict::UploadClosed);
-    assert!(!catalog.discard_upload(upload.object_id).await.unwrap());
-    catalog.finish_abandoned(upload.object_id).await.unwrap();
-    let much_later = lab.after(100_000);
-    let none = catalog
-        .claim_abandoned(much_later, lab.after(100_060), 10)
-        .await
-        .unwrap();
-    assert!(none.is_empty());
-    // A byte that was under way may still land there.
-    assert_ne!(lab.open("temp/a").await.location, upload.location);
-    assert!(catalog.find_object(&live.key).await.unwrap().is_some());
-}
-
-async fn a_sweep_that_dies_is_followed_by_another(lab: &Lab) {
-    let upload = lab.open("temp/a").await;
-    let (first, second) = (lab.after(61), lab.after(200));
-    for now in [first, second] {
-        let lease_until = now.after(std::time::Duration::from_secs(60));
-        let claimed = lab
-            .catalog
-            .claim_abandoned(now, lease_until, 10)
-            .await
-            .unwrap();
-        assert_eq!(claimed, std::slice::from_ref(&upload));
-        let none = lab
-            .catalog
-            .claim_abandoned(now, lease_until, 10)
-            .await
-            .unwrap();
-        assert!(none.is_empty());
-    }
-}
-
-async fn two_sweeps_never_take_the_same_upload(lab: &Lab) {
-    let mut opened = BTreeSet::new();
-    for n in 0..40 {
-        opened.insert(lab.open(&format!("temp/{n}")).await.object_id);
-    }
-    let (now, lease_until) = (lab.after(61), lab.after(600));
-    let sweeps = race(|_| {
-        let catalog = lab.catalog.clone();
-        async move { catalog.claim_abandoned(now, lease_until, 10).await.unwrap() }
-    })
-    .await;
-    let mut taken: Vec<ObjectId> = sweeps.iter().flatten().map(|u| u.object_id).collect();
-    // On PostgreSQL a sweep may lose all its rows to another; the next round takes the rest.
-    loop {
-        let rest = lab
-            .catalog
-            .claim_abandoned(now, lease_until, 10)
-            .await
-            .unwrap();
-        if rest.is_empty() {
-            break;
-        }
-        taken.extend(rest.iter().map(|upload| upload.object_id));
-    }
-    assert_eq!(taken.len(), opened.len());
-    assert_eq!(taken.into_iter().collect::<BTreeSet<_>>(), opened);
+    assert_eq!(claimed, [tombstone(&upload)]);
 }
 
 async fn a_lease_keeps_the_sweep_away(lab: &Lab) {
@@ -283,7 +201,7 @@ async fn a_lease_keeps_the_sweep_away(lab: &Lab) {
         .unwrap();
     let none = lab
         .catalog
-        .claim_abandoned(lab.after(120), lab.after(180), 10)
+        .claim_tombstones(lab.after(120), lab.after(180), 10)
         .await
         .unwrap();
     assert!(none.is_empty());
@@ -294,7 +212,7 @@ async fn a_lease_keeps_the_sweep_away(lab: &Lab) {
     assert!(recorded.is_ok());
     let none = lab
         .catalog
-        .claim_abandoned(lab.after(900), lab.after(960), 10)
+        .claim_tombstones(lab.after(900), lab.after(960), 10)
         .await
         .unwrap();
     assert!(none.is_empty());
@@ -316,7 +234,7 @@ async fn an_upload_is_either_recorded_or_abandoned(lab: &Lab) {
                     0 => catalog.record_object(&received(id), now, now).await.is_ok(),
                     1 => catalog.abandon_upload(id, now).await.unwrap(),
                     _ => !catalog
-                        .claim_abandoned(late, now, 9)
+                        .claim_tombstones(late, now, 9)
                         .await
                         .unwrap()
                         .is_empty(),
