@@ -70,6 +70,8 @@ pub enum Action {
     SignUrl,
     /// Change or delete it.
     Change,
+    /// Bring it back after it was deleted.
+    Restore,
 }
 
 /// What the gate must know of an asset.
@@ -179,7 +181,7 @@ pub enum Denial {
 /// Decides whether `caller` may do `action` with the asset, at the moment `now`.
 #[must_use]
 pub fn permits(caller: &Caller, asset: &AssetFacts, action: Action, now: Timestamp) -> Decision {
-    if asset.deleted {
+    if asset.deleted && action != Action::Restore {
         return Decision::Deny(Denial::NotFound);
     }
     if *caller == Caller::Operator {
@@ -190,7 +192,7 @@ pub fn permits(caller: &Caller, asset: &AssetFacts, action: Action, now: Timesta
     }
     match action {
         Action::ReadRecord => permits_record(caller, asset, now),
-        Action::Change => permits_change(caller, asset, now),
+        Action::Change | Action::Restore => permits_change(caller, asset, now),
         Action::Download | Action::SignUrl => permits_bytes(caller, asset, now),
     }
 }
@@ -209,6 +211,10 @@ fn permits_record(caller: &Caller, asset: &AssetFacts, now: Timestamp) -> Decisi
 fn permits_change(caller: &Caller, asset: &AssetFacts, now: Timestamp) -> Decision {
     if caller.runs_the_shop() {
         return Decision::Allow(Grant::Shop);
+    }
+    // What was deleted is known to those only who may bring it back.
+    if asset.deleted {
+        return Decision::Deny(Denial::NotFound);
     }
     // Whoever may read the record is told that they may not change it; others learn nothing.
     match permits_record(caller, asset, now) {
@@ -416,11 +422,50 @@ mod tests {
             Caller::Artist(subject("artist")),
             Caller::Buyer(subject("buyer")),
         ] {
+            for action in [
+                Action::ReadRecord,
+                Action::Download,
+                Action::SignUrl,
+                Action::Change,
+            ] {
+                assert_eq!(denial(&caller, &facts, action), Some(Denial::NotFound));
+            }
+        }
+    }
+
+    #[test]
+    fn who_may_delete_may_restore_and_nobody_else_learns_of_it() {
+        let live = asset(ModelStatus::Published, Some(purchase()));
+        let deleted = AssetFacts {
+            deleted: true,
+            ..live.clone()
+        };
+        let for_user = |user| Caller::Service {
+            acting_for: Some(subject(user)),
+        };
+        let callers = [
+            Caller::Anonymous,
+            Caller::Operator,
+            Caller::Service { acting_for: None },
+            for_user("artist"),
+            for_user("buyer"),
+            Caller::Artist(subject("artist")),
+            Caller::Artist(subject("other")),
+            Caller::Buyer(subject("artist")),
+            Caller::Buyer(subject("buyer")),
+        ];
+        for caller in &callers {
+            let may_delete = denial(caller, &live, Action::Change);
+            assert_eq!(denial(caller, &live, Action::Restore), may_delete);
+            let expected = may_delete.map(|_| Denial::NotFound);
             assert_eq!(
-                denial(&caller, &facts, Action::Download),
-                Some(Denial::NotFound)
+                denial(caller, &deleted, Action::Restore),
+                expected,
+                "{caller:?}"
             );
         }
+        let may = |caller: &&Caller| denial(caller, &deleted, Action::Restore).is_none();
+        assert_eq!(callers.iter().filter(may).count(), 4);
     }
 
     #[test]

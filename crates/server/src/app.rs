@@ -6,15 +6,21 @@ use std::time::Duration;
 
 use stockroom_catalog::{Catalog, ObjectRow, PlacementStep};
 use stockroom_domain::{Clock, Entropy, ObjectId, PlacementState, StoreName};
-use stockroom_storage::{Doubt, Doubts, LocalStore, S3Store, Storage, Store, UrlSigner};
+use stockroom_storage::{
+    Doubt, Doubts, GuardedStore, LocalStore, S3Store, Storage, Store, UrlSigner,
+};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::Delivery;
+use crate::config::{Delivery, EngineSettings};
 use crate::flows::entitle::DownloadCounts;
+use crate::flows::overview::LastCounts;
 use crate::flows::receive::Received;
 use crate::telemetry::metrics::Metrics;
+use crate::workers::pace::Pace;
+use crate::workers::scrub::Budgets;
+use crate::workers::sweep::LastLook;
 
 /// A handle to the running parts; clones are the same parts.
 #[derive(Debug, Clone)]
@@ -27,9 +33,12 @@ pub struct Parts {
     pub catalog: Catalog,
     /// The stores of the mode, for new objects.
     pub storage: Storage,
-    /// The folder, also outside the mode: copies in it stay readable.
+    /// Every store that is configured, also outside the mode: copies on it stay readable. The
+    /// folder comes first.
+    pub stores: Vec<Arc<GuardedStore>>,
+    /// The folder, for what only a folder can do.
     pub local: Option<Arc<LocalStore>>,
-    /// The bucket, also outside the mode.
+    /// The bucket, for what only a bucket can do.
     pub s3: Option<Arc<S3Store>>,
     /// Signs and checks this server's own URLs.
     pub signer: UrlSigner,
@@ -47,12 +56,22 @@ pub struct Parts {
     pub public_url: String,
     /// Downloads that were counted and are not in the catalog yet.
     pub download_counts: DownloadCounts,
+    /// What was counted last for whoever watches the stores.
+    pub last_counts: LastCounts,
     /// Work that must end before the process does.
     pub tasks: TaskTracker,
     /// Says that the process is about to end.
     pub shutdown: CancellationToken,
-    /// Wakes the engine when an object owes a copy or a deletion.
+    /// Wakes the engine when a store is owed a copy, or answers again.
     pub engine_bell: Arc<Notify>,
+    /// What the work in the background may use.
+    pub engine: EngineSettings,
+    /// Bounds the bytes that copies move.
+    pub pace: Pace,
+    /// Bounds the bytes that are read to see that they are well.
+    pub scrub: Budgets,
+    /// When the bucket was last asked for uploads in parts that never ended.
+    pub uploads_looked_at: LastLook,
 }
 
 /// Bounds of what callers may do.
@@ -75,17 +94,13 @@ impl App {
         Self(Arc::new(parts))
     }
 
-    /// Every store that is configured, also outside the mode.
-    pub fn stores(&self) -> impl Iterator<Item = Arc<dyn Store>> {
-        let local = self.local.clone().map(|store| store as Arc<dyn Store>);
-        let s3 = self.s3.clone().map(|store| store as Arc<dyn Store>);
-        local.into_iter().chain(s3)
-    }
-
     /// The configured store of this name.
     #[must_use]
-    pub fn store(&self, name: &StoreName) -> Option<Arc<dyn Store>> {
-        self.stores().find(|store| store.name() == name)
+    pub fn store(&self, name: &StoreName) -> Option<Arc<GuardedStore>> {
+        self.stores
+            .iter()
+            .find(|store| store.name() == name)
+            .cloned()
     }
 
     /// Wakes the engine when one of these objects owes a store its copy.

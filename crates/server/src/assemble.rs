@@ -4,17 +4,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stockroom_catalog::{Catalog, CatalogError, ConnectOptions};
-use stockroom_domain::{Clock, Entropy};
+use stockroom_domain::{Clock, Entropy, StoreName};
 use stockroom_storage::{
-    HybridOptions, LocalOptions, LocalStore, Mode, Observer, S3Config, S3ConfigError, S3Retries,
-    S3Store, Storage, Store, UrlSigner,
+    GuardOptions, GuardedStore, HybridOptions, LocalOptions, LocalStore, Mode, Observer, S3Config,
+    S3ConfigError, S3Retries, S3Store, Storage, Store, UrlSigner,
 };
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::app::{App, Limits, Parts};
 use crate::config::{Config, S3Settings, SigningKeysError};
+use crate::flows::overview::LastCounts;
 use crate::telemetry::metrics::Metrics;
+use crate::workers::identity::label_key;
+use crate::workers::pace::Pace;
+use crate::workers::scrub::Budgets;
+use crate::workers::sweep::LastLook;
 
 /// Why the settings do not make a running Stockroom.
 #[derive(Debug, thiserror::Error)]
@@ -47,14 +53,17 @@ pub async fn assemble(
     entropy: Arc<dyn Entropy>,
 ) -> Result<App, AssembleError> {
     let metrics = Arc::new(Metrics::new());
+    let engine_bell = Arc::default();
     let signer = UrlSigner::new(config.signing.load_or_create(&*entropy)?, public_url);
     let catalog =
         Catalog::connect(config.database.url().expose(), &ConnectOptions::default()).await?;
     let stores = open_stores(config, &signer, &clock, &entropy, &metrics)?;
-    let storage = storage(config, &stores)?;
+    let guards = guards(&stores, &clock, &engine_bell);
+    let storage = storage(config, &guards)?;
     Ok(App::new(Parts {
         catalog,
         storage,
+        stores: guards,
         local: stores.local,
         s3: stores.s3,
         signer,
@@ -70,9 +79,14 @@ pub async fn assemble(
         },
         public_url: public_url.to_owned(),
         download_counts: crate::flows::entitle::DownloadCounts::default(),
+        last_counts: LastCounts::default(),
         tasks: TaskTracker::new(),
         shutdown: CancellationToken::new(),
-        engine_bell: Arc::default(),
+        engine_bell,
+        engine: config.engine,
+        pace: Pace::per_second(config.engine.max_bytes_per_second),
+        scrub: Budgets::new(&config.engine),
+        uploads_looked_at: LastLook::default(),
     }))
 }
 
@@ -129,11 +143,28 @@ fn open_stores(
     Ok(Stores { local, s3 })
 }
 
-fn storage(config: &Config, stores: &Stores) -> Result<Storage, AssembleError> {
-    let mode = config.storage.mode;
+/// A guard for each store. What reads and writes goes through them.
+fn guards(
+    stores: &Stores,
+    clock: &Arc<dyn Clock>,
+    recovered: &Arc<Notify>,
+) -> Vec<Arc<GuardedStore>> {
     let local = stores.local.clone().map(|store| store as Arc<dyn Store>);
     let s3 = stores.s3.clone().map(|store| store as Arc<dyn Store>);
-    match (mode, local, s3) {
+    let guard = |store| {
+        let (clock, recovered) = (Arc::clone(clock), Arc::clone(recovered));
+        GuardedStore::new(store, GuardOptions::new(clock, label_key(), recovered))
+    };
+    local.into_iter().chain(s3).map(guard).collect()
+}
+
+fn storage(config: &Config, guards: &[Arc<GuardedStore>]) -> Result<Storage, AssembleError> {
+    let mode = config.storage.mode;
+    let store = |name| {
+        let guard = guards.iter().find(|guard| *guard.name() == name);
+        guard.map(|guard| Arc::clone(guard) as Arc<dyn Store>)
+    };
+    match (mode, store(StoreName::LOCAL), store(StoreName::S3)) {
         (Mode::Local, Some(local), _) => Ok(Storage::local(local)),
         (Mode::S3, _, Some(s3)) => Ok(Storage::s3(s3)),
         (Mode::Hybrid, Some(local), Some(s3)) => {

@@ -13,6 +13,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use chaos_s3::{AccessKey, Capability, ChaosS3, Fault, FaultAction, Operation, Options};
@@ -27,10 +28,14 @@ use stockroom::config::{Config, Environment};
 use stockroom::doctor::{self, Finding, Severity};
 use stockroom::flows::objects;
 use stockroom::flows::receive::Intake;
-use stockroom_domain::{Clock, Entropy, Key, SystemClock, SystemEntropy};
+use stockroom::workers::engine;
+use stockroom_domain::{Clock, Entropy, Key, ManualClock, SystemClock, SystemEntropy};
 use stockroom_storage::Metadata;
 use tempfile::TempDir;
 use tokio_rustls::TlsAcceptor;
+
+/// The key of the object by which a store is known.
+const STORE_ID: &str = "models/.stockroom/store-id";
 
 /// Stands for the secret of every key. It must never come back.
 const SECRET: &str = "canary-4b7e";
@@ -545,6 +550,89 @@ async fn recorded_files_that_are_gone_or_cut_are_named_with_their_store() {
     fs::rename(&uploads, shop.folder.path().join("elsewhere")).expect("to move a folder");
     let expected = ["s3.port-closed", "storage.missing", "object.unseen"];
     assert_eq!(shop.wrong().await, expected);
+    app.catalog.close().await;
+}
+
+#[tokio::test]
+async fn a_store_of_somebody_else_is_one_finding_and_is_not_looked_into() {
+    const OTHER: &str = r#"{"store_id": "str_of_somebody_else", "about": ""}"#;
+    let server = start(Options::b2()).await;
+    let shop = Shop::of(&server)
+        .set("STORAGE_MODE", "hybrid")
+        .set("HYBRID_ACK", "both");
+    let app = shop.app().await;
+    let findings = shop.examine().await;
+    assert_eq!(wrong(findings.clone()), []);
+    let new = findings.iter().filter(|it| it.id == "store.new").count();
+    assert_eq!((new, server.versions(STORE_ID).len()), (2, 0));
+
+    while engine::round(&app).await {}
+    let location = put(&app, "models/a.stl").await;
+    let findings = shop.examine().await;
+    assert_eq!(wrong(findings.clone()), []);
+    let ours = findings.iter().filter(|it| it.id == "store.identity");
+    assert_eq!(ours.count(), 2, "{findings:?}");
+    assert!(ids(&findings).contains(&"placements"), "{findings:?}");
+    assert_eq!(server.versions(STORE_ID).len(), 1);
+
+    // Another bucket: it has another id, and not the object.
+    let label = server.body(STORE_ID).expect("an id");
+    server.plant(STORE_ID, OTHER);
+    assert!(server.remove(location.as_str()));
+    let finding = only(shop.examine().await);
+    assert_eq!(
+        (finding.id, finding.severity),
+        ("store.foreign", Severity::Error)
+    );
+    assert!(
+        finding.sentence.contains("id of another store"),
+        "{finding:?}"
+    );
+    let fix = finding.fix.expect("a fix");
+    assert!(fix.contains("S3_BUCKET"), "{fix}");
+    assert!(fix.contains("stockroom verify --accept-store s3."), "{fix}");
+    assert_eq!(server.body(STORE_ID).expect("an id"), OTHER);
+
+    server.plant(STORE_ID, label);
+    let finding = only(shop.examine().await);
+    assert_eq!(finding.id, "object.missing");
+    let fix = finding.fix.expect("a fix");
+    assert!(fix.contains("stockroom verify --repair"), "{fix}");
+
+    // Another folder: it has the categories, and neither id nor object.
+    server.plant(location.as_str(), "twelve bytes");
+    let uploads = shop.folder.path().join("data/uploads");
+    fs::rename(&uploads, shop.folder.path().join("elsewhere")).expect("to move a folder");
+    fs::create_dir_all(uploads.join("models")).expect("a folder");
+    let finding = only(shop.examine().await);
+    assert_eq!(finding.id, "store.foreign");
+    assert!(finding.sentence.contains("it carries no id"), "{finding:?}");
+    assert!(finding.fix.is_some_and(|fix| fix.contains("STORAGE_DIR")));
+    assert!(!uploads.join(STORE_ID).exists(), "doctor writes no id");
+    app.catalog.close().await;
+}
+
+#[tokio::test]
+async fn copies_that_are_owed_for_long_are_a_warning() {
+    let server = start(Options::b2()).await;
+    let shop = Shop::of(&server).set("STORAGE_MODE", "hybrid");
+    let app = shop.app().await;
+    server.set_online(false).expect("to go offline");
+    put(&app, "models/a.stl").await;
+    assert_eq!(shop.wrong().await, ["s3.port-closed"]);
+
+    let (_, entropy) = surroundings();
+    let later = SystemClock.now().after(Duration::from_secs(3 * 3_600));
+    let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(later));
+    let findings = doctor::examine(&shop.config(), &clock, &entropy).await;
+    let wrong = wrong(findings);
+    assert_eq!(ids(&wrong), ["s3.port-closed", "placements.owed"]);
+    assert_eq!(wrong[1].severity, Severity::Warning);
+    let sentence = &wrong[1].sentence;
+    assert_eq!(
+        sentence,
+        "1 copy on s3 is missing or doubted, the oldest for 3 hours."
+    );
     app.catalog.close().await;
 }
 

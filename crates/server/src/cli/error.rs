@@ -1,6 +1,6 @@
 //! Why a command failed, for people and for programs.
 
-use stockroom_catalog::CatalogError;
+use stockroom_catalog::{CatalogError, Conflict};
 
 use crate::assemble::AssembleError;
 use crate::exit::Exit;
@@ -168,6 +168,10 @@ impl From<CatalogError> for CliError {
     fn from(error: CatalogError) -> Self {
         let (code, fix) = match &error {
             CatalogError::NotFound(_) => ("not_found", None),
+            CatalogError::Conflict(Conflict::KeyTaken) => (
+                "key_conflict",
+                Some("stockroom stat shows the object that the key names."),
+            ),
             CatalogError::Conflict(_) => ("conflict", None),
             CatalogError::InvalidUrl { .. } => ("configuration", Some("Correct DATABASE_URL.")),
             CatalogError::Unreachable { .. } => (

@@ -13,6 +13,7 @@ pub mod ls;
 pub mod output;
 pub mod progress;
 pub mod put;
+pub mod restore;
 pub mod rm;
 pub mod serve;
 pub mod sign;
@@ -83,6 +84,8 @@ pub enum Command {
     Stat(stat::StatArgs),
     /// Delete an object
     Rm(rm::RmArgs),
+    /// Bring back an object that was deleted, while its bytes are kept
+    Restore(restore::RestoreArgs),
     /// Make a URL with which anybody can read an object for a while
     Sign(sign::SignArgs),
     /// Make, list and revoke API keys
@@ -169,6 +172,7 @@ pub async fn run(context: &Context, command: Command) -> Exit {
         Command::Ls(args) => interruptible(ls::run(context, args)).await,
         Command::Stat(args) => interruptible(stat::run(context, args)).await,
         Command::Rm(args) => interruptible(rm::run(context, args)).await,
+        Command::Restore(args) => interruptible(restore::run(context, args)).await,
         Command::Sign(args) => interruptible(sign::run(context, args)).await,
         Command::Key(command) => interruptible(key::run(context, command)).await,
         Command::Config => config::run(context).await,

@@ -22,6 +22,7 @@ use crate::flows::error::FlowError;
 use crate::flows::objects;
 use crate::flows::receive::Intake;
 use crate::http::views::ObjectView;
+use crate::workers::identity;
 
 /// How much is read at once, in bytes.
 const PIECE_BYTES: usize = 256 << 10;
@@ -53,6 +54,8 @@ pub async fn run(context: &Context, args: PutArgs) -> Result<Exit, CliError> {
     let key = object_key(&args.key)?;
     let input = open(&args.file)?;
     let app = context.app().await?;
+    // Nothing is written to a folder or a bucket that belongs to somebody else.
+    identity::settle_all(&app).await;
     let row = transfer(context, &app, intake(&key, &args.file, &input), input).await?;
     for placement in &row.placements {
         if placement.state == PlacementState::Copying {

@@ -41,7 +41,7 @@ pub async fn run(context: &Context, args: RmArgs) -> Result<Exit, CliError> {
         deleted: true,
         bytes_until,
     };
-    let text = format!("{key}: deleted; its bytes are kept until {bytes_until}");
+    let text = format!("{key}: deleted; until {bytes_until} stockroom restore brings it back");
     context.output.result(&deleted, &text)?;
     Ok(Exit::Ok)
 }

@@ -2,9 +2,11 @@
 
 use clap::Args;
 use serde::Serialize;
+use stockroom_catalog::ObjectRow;
 use stockroom_domain::Key;
 
 use super::error::CliError;
+use super::output::Output;
 use super::{Context, object_key, settle};
 use crate::exit::Exit;
 use crate::flows::objects;
@@ -34,19 +36,26 @@ pub async fn run(context: &Context, args: StatArgs) -> Result<Exit, CliError> {
     let app = context.app().await?;
     let found = objects::find(&app, &key).await;
     settle(&app).await;
-    let row = found?.object;
+    show(&context.output, found?.object)?;
+    Ok(Exit::Ok)
+}
+
+/// Prints an object.
+///
+/// # Errors
+/// Stdout cannot be written.
+pub(super) fn show(output: &Output, row: ObjectRow) -> Result<(), CliError> {
     let stat = Stat {
         location: row.location.clone(),
         object: row.into(),
     };
-    if context.output.is_json() {
-        context.output.record(&stat)?;
-        return Ok(Exit::Ok);
+    if output.is_json() {
+        return output.record(&stat);
     }
     for (name, value) in lines(&stat) {
-        context.output.line(&format!("{name:<12}  {value}"))?;
+        output.line(&format!("{name:<12}  {value}"))?;
     }
-    Ok(Exit::Ok)
+    Ok(())
 }
 
 fn lines(stat: &Stat) -> Vec<(&str, String)> {

@@ -6,6 +6,7 @@
 
 mod database;
 mod dotenv;
+mod engine;
 mod environment;
 mod files;
 mod http;
@@ -21,6 +22,7 @@ mod variable;
 use std::path::PathBuf;
 
 pub use database::DatabaseSettings;
+pub use engine::EngineSettings;
 pub use environment::Environment;
 pub use http::{Delivery, HttpSettings};
 pub use logs::{LogFormat, LogSettings};
@@ -41,6 +43,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Where bytes are kept.
     pub storage: StorageSettings,
+    /// What the work in the background may use.
+    pub engine: EngineSettings,
     /// The database that holds the record.
     pub database: DatabaseSettings,
     /// The server: where it listens, how it is reached, and its limits.
@@ -96,6 +100,7 @@ fn read(reader: &mut Reader<'_>) -> Result<Config, Noted> {
         .clone()
         .unwrap_or_else(|Noted| reader.resolve("./data"));
     let storage = storage::read(reader, &usable_dir);
+    let engine = engine::read(reader);
     let database = database::read(reader, &usable_dir);
     let http = http::read(reader);
     let signing = signing::read(reader, &usable_dir);
@@ -103,6 +108,7 @@ fn read(reader: &mut Reader<'_>) -> Result<Config, Noted> {
     Ok(Config {
         data_dir: data_dir?,
         storage: storage?,
+        engine: engine?,
         database: database?,
         http: http?,
         signing: signing?,

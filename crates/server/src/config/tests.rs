@@ -102,6 +102,7 @@ fn nothing_set_is_the_embedded_default() {
     let Config {
         data_dir,
         storage,
+        engine,
         database,
         http,
         signing,
@@ -114,6 +115,13 @@ fn nothing_set_is_the_embedded_default() {
     assert_eq!(storage.hybrid_read, ReadOrder::LocalFirst);
     assert_eq!(storage.hybrid_ack, Ack::Any);
     assert_eq!(storage.delete_grace, Duration::from_secs(7 * 86_400));
+    let expected = EngineSettings {
+        concurrency: 8,
+        max_bytes_per_second: None,
+        scrub_local_bytes_per_day: Some(100_000_000_000),
+        scrub_s3_bytes_per_day: Some(1_000_000_000),
+    };
+    assert_eq!(engine, &expected);
     let path = setup.path("data/stockroom.db");
     assert_eq!(database.shown(), format!("sqlite://{}", path.display()));
     assert_eq!(http.listen.to_string(), "127.0.0.1:8080");
@@ -248,6 +256,10 @@ fn every_setting_with_a_bad_value_is_named_once_with_its_source() {
         ("HYBRID_READ", "fastest"),
         ("HYBRID_ACK", "none"),
         ("DELETE_GRACE", "7"),
+        ("ENGINE_CONCURRENCY", "0"),
+        ("ENGINE_MAX_BYTES_PER_SECOND", "0"),
+        ("SCRUB_LOCAL_BYTES_PER_DAY", "none"),
+        ("SCRUB_S3_BYTES_PER_DAY", "2000TB"),
         ("DATABASE_URL", "mysql://canary"),
         ("LISTEN", "localhost:8080"),
         ("PUBLIC_URL", "files.example.com"),

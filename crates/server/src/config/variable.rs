@@ -63,6 +63,11 @@ pub(super) const S3_CA_FILE: Variable = Variable::named("S3_CA_FILE").or_none();
 pub(super) const HYBRID_READ: Variable = Variable::named("HYBRID_READ");
 pub(super) const HYBRID_ACK: Variable = Variable::named("HYBRID_ACK");
 pub(super) const DELETE_GRACE: Variable = Variable::named("DELETE_GRACE");
+pub(super) const ENGINE_CONCURRENCY: Variable = Variable::named("ENGINE_CONCURRENCY");
+pub(super) const ENGINE_MAX_BYTES_PER_SECOND: Variable =
+    Variable::named("ENGINE_MAX_BYTES_PER_SECOND");
+pub(super) const SCRUB_LOCAL_BYTES_PER_DAY: Variable = Variable::named("SCRUB_LOCAL_BYTES_PER_DAY");
+pub(super) const SCRUB_S3_BYTES_PER_DAY: Variable = Variable::named("SCRUB_S3_BYTES_PER_DAY");
 pub(super) const DATABASE_URL: Variable = Variable::named("DATABASE_URL").secret().or_file();
 pub(super) const LISTEN: Variable = Variable::named("LISTEN");
 pub(super) const PUBLIC_URL: Variable = Variable::named("PUBLIC_URL");
@@ -77,7 +82,7 @@ pub(super) const LOG: Variable = Variable::named("LOG");
 pub(super) const LOG_FORMAT: Variable = Variable::named("LOG_FORMAT");
 
 /// All settings. What is not in this list is read from nowhere.
-pub(super) const ALL: [Variable; 26] = [
+pub(super) const ALL: [Variable; 30] = [
     DATA_DIR,
     STORAGE_MODE,
     STORAGE_DIR,
@@ -92,6 +97,10 @@ pub(super) const ALL: [Variable; 26] = [
     HYBRID_READ,
     HYBRID_ACK,
     DELETE_GRACE,
+    ENGINE_CONCURRENCY,
+    ENGINE_MAX_BYTES_PER_SECOND,
+    SCRUB_LOCAL_BYTES_PER_DAY,
+    SCRUB_S3_BYTES_PER_DAY,
     DATABASE_URL,
     LISTEN,
     PUBLIC_URL,

@@ -2,9 +2,10 @@
 //! mend it.
 //!
 //! The checks follow the chain: the folders, then the bucket from its address over name, port, TLS
-//! and clock to the key and what it may do, then the database, then a sample of what is recorded
-//! against what is stored. A link that is broken ends its chain, so that one cause is one finding.
-//! Nothing is changed but for a probe file and a probe object, which are removed again.
+//! and clock to the key and what it may do, then the database, then whose the stores are, what is
+//! missing on them, and a sample of what is recorded against what is stored. A link that is broken
+//! ends its chain, so that one cause is one finding. Nothing is changed but for a probe file and a
+//! probe object, which are removed again.
 
 mod address;
 mod bucket;
@@ -13,7 +14,9 @@ mod clock;
 mod database;
 mod finding;
 mod folder;
+mod identity;
 mod network;
+mod owed;
 mod record;
 mod tls;
 
@@ -63,7 +66,9 @@ pub async fn examine(
         None => None,
     };
     if let Some(catalog) = database::examine(&config.database, &mut findings).await {
-        let stores = record::Stores::open(&config.storage.dir, s3, &surroundings);
+        let mut stores = record::Stores::open(&config.storage.dir, s3, &surroundings);
+        identity::examine(&catalog, &mut stores, &mut findings).await;
+        owed::examine(&catalog, clock.now(), &mut findings).await;
         record::examine(&catalog, &stores, entropy, &mut findings).await;
         catalog.close().await;
     }

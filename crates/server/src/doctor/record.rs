@@ -1,6 +1,6 @@
 //! The record against the stores: are the files there that the database says are there?
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -23,14 +23,18 @@ const MAX_PAGES: usize = 50;
 const AT_ONCE: usize = 8;
 
 /// The stores that can be looked into.
-pub(super) struct Stores(BTreeMap<StoreName, Arc<dyn Store>>);
+pub(super) struct Stores {
+    open: BTreeMap<StoreName, Arc<dyn Store>>,
+    /// Those that are not the ones of the record; what they hold says nothing about it.
+    foreign: BTreeSet<StoreName>,
+}
 
 impl Stores {
     /// The bucket, and the folder where a store was made in it: opening one makes folders.
     pub(super) fn open(dir: &Path, s3: Option<Arc<S3Store>>, surroundings: &Surroundings) -> Self {
-        let mut stores = BTreeMap::new();
+        let mut open = BTreeMap::new();
         if let Some(s3) = s3 {
-            stores.insert(s3.name().clone(), s3 as Arc<dyn Store>);
+            open.insert(s3.name().clone(), s3 as Arc<dyn Store>);
         }
         let options = LocalOptions::default()
             .clock(Arc::clone(surroundings.clock))
@@ -38,9 +42,23 @@ impl Stores {
         if dir.join("models").is_dir()
             && let Ok(local) = LocalStore::open(dir, options)
         {
-            stores.insert(local.name().clone(), Arc::new(local));
+            open.insert(local.name().clone(), Arc::new(local) as Arc<dyn Store>);
         }
-        Self(stores)
+        Self {
+            open,
+            foreign: BTreeSet::new(),
+        }
+    }
+
+    /// All of them.
+    pub(super) fn all(&self) -> Vec<Arc<dyn Store>> {
+        self.open.values().cloned().collect()
+    }
+
+    /// Takes one out that is somebody else's.
+    pub(super) fn disown(&mut self, name: &StoreName) {
+        self.open.remove(name);
+        self.foreign.insert(name.clone());
     }
 }
 
@@ -158,10 +176,11 @@ fn copies_of(
     let mut out_of_reach = BTreeMap::new();
     for object in objects {
         for placement in &object.placements {
-            if placement.state != PlacementState::Present {
+            let is_foreign = stores.foreign.contains(&placement.store);
+            if placement.state != PlacementState::Present || is_foreign {
                 continue;
             }
-            match stores.0.get(&placement.store) {
+            match stores.open.get(&placement.store) {
                 Some(store) => copies.push(Recorded {
                     object: object.clone(),
                     store: Arc::clone(store),
@@ -184,8 +203,8 @@ async fn look(catalog: &Catalog, copy: Recorded) -> Look {
                 "{key} has {} bytes on {name}, and {} in the record.",
                 info.size_bytes, object.size_bytes
             ),
-            "Put the whole file back there: from the other store if it is whole there, else from a \
-             backup.",
+            "Run stockroom verify --repair, which replaces it from the other store if it is whole \
+             there; else put it back from a backup.",
         )),
         Err(error) if error.is_not_found() => {
             // The server may have deleted it since the record was read.
@@ -196,8 +215,9 @@ async fn look(catalog: &Catalog, copy: Recorded) -> Look {
             Look::Wrong(Finding::error(
                 "object.missing",
                 format!("{key} is recorded on {name} and is not there (at {location})."),
-                "Put it back there: from the other store if it is there, else from a backup. Then \
-                 find out what deleted it, such as a lifecycle rule of the bucket.",
+                "Run stockroom verify --repair, which puts it back from the other store if it is \
+                 there; else put it back from a backup. Then find out what deleted it, such as a \
+                 lifecycle rule of the bucket.",
             ))
         }
         Err(error) => Look::Unknown {

@@ -142,8 +142,8 @@ pub async fn sign(
 }
 
 /// The copies of an object, best first: healthy ones in the mode's order, then healthy ones on
-/// stores outside the mode, then doubted ones. A doubted copy is verified like every other while
-/// it is read, so trying it last can only help.
+/// stores outside the mode, then doubted ones, then those on stores that do not answer. A doubted
+/// copy is verified like every other while it is read, so trying it last can only help.
 #[must_use]
 pub fn sources(app: &App, object: &ObjectRow) -> Vec<Source> {
     let order = app.storage.read_order();
@@ -155,13 +155,14 @@ pub fn sources(app: &App, object: &ObjectRow) -> Vec<Source> {
         .filter_map(|placement| {
             let store = app.store(&placement.store)?;
             let is_suspect = placement.state == PlacementState::Suspect;
-            Some((is_suspect, rank(&placement.store), store))
+            let rank = rank(&placement.store).unwrap_or(usize::MAX);
+            Some(((!store.is_available(), is_suspect, rank), store))
         })
         .collect();
-    copies.sort_by_key(|(is_suspect, rank, _)| (*is_suspect, rank.unwrap_or(usize::MAX)));
+    copies.sort_by_key(|(order, _)| *order);
     copies
         .into_iter()
-        .map(|(_, _, store)| Source {
+        .map(|(_, store)| Source {
             store,
             location: object.location.clone(),
         })

@@ -8,5 +8,6 @@ pub mod deliver;
 pub mod entitle;
 pub mod error;
 pub mod objects;
+pub mod overview;
 pub mod publish;
 pub mod receive;

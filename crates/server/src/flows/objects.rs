@@ -1,4 +1,4 @@
-//! The storage facade as operators use it: put, find and retire objects by key.
+//! The storage facade as operators use it: put, find, retire and restore objects by key.
 
 use bytes::Bytes;
 use futures::Stream;
@@ -61,4 +61,15 @@ pub async fn retire(app: &App, key: &Key) -> Result<(), FlowError> {
         .retire_object(key, now.after(app.limits.delete_grace))
         .await?;
     Ok(())
+}
+
+/// Brings back the object of a key that was deleted last, while the grace period lasts.
+///
+/// # Errors
+/// That of the catalog: there is none, or the key names an object.
+pub async fn restore(app: &App, key: &Key) -> Result<ObjectRow, FlowError> {
+    let object = app.catalog.restore_object(key, app.clock.now()).await?;
+    // What a store owed before the deletion it owes again.
+    app.engine_bell.notify_one();
+    Ok(object)
 }

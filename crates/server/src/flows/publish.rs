@@ -8,10 +8,11 @@ use stockroom_storage::Metadata;
 use crate::app::App;
 use crate::flows::error::{FlowError, InvalidKey};
 use crate::flows::receive::{Intake, Received, discard};
+use crate::workers::identity::OWN_SEGMENT;
 
-/// The segment after the category below which replaced objects lie; see `open_upload` in the
-/// catalog.
-const VERSIONS_SEGMENT: &str = ".versions";
+/// The segments after the category that callers may not use: below one lie replaced objects (see
+/// `open_upload` in the catalog), below the other the stores' own ids.
+const RESERVED: [&str; 2] = [".versions", OWN_SEGMENT];
 
 /// A file on its way to become an asset.
 #[derive(Debug)]
@@ -109,13 +110,16 @@ pub async fn record_assets(
 /// Reads a key that a caller may write to or read from.
 ///
 /// # Errors
-/// When it is no key, or one below which the catalog puts replaced objects.
+/// When it is no key, or one below which Stockroom keeps what is its own.
 pub fn object_key(text: &str) -> Result<Key, FlowError> {
     let key: Key = text.parse().map_err(InvalidKey::from)?;
-    if key.segments().next() == Some(VERSIONS_SEGMENT) {
-        return Err(InvalidKey::Reserved(VERSIONS_SEGMENT).into());
+    match RESERVED
+        .into_iter()
+        .find(|it| key.segments().next() == Some(it))
+    {
+        Some(reserved) => Err(InvalidKey::Reserved(reserved).into()),
+        None => Ok(key),
     }
-    Ok(key)
 }
 
 fn new_asset(model: ModelId, file: &NewFile, received: &Received) -> NewAsset {

@@ -13,7 +13,7 @@ use futures::{Stream, StreamExt as _};
 use stockroom_catalog::{NewUpload, ObjectFacts, ReceivedUpload};
 use stockroom_domain::{Key, ObjectId, PlacementState, Sha256Digest, StoreName, Timestamp};
 use stockroom_formats::{Checker, Report};
-use stockroom_storage::{Facts, Metadata, Stored, Upload, WriteOptions};
+use stockroom_storage::{Facts, Metadata, Store as _, Stored, Upload, WriteOptions};
 
 use crate::app::App;
 use crate::flows::error::FlowError;
@@ -129,9 +129,10 @@ pub async fn discard(app: &App, received: Received) {
         let Some(store) = app.store(name) else {
             continue;
         };
-        if *state == PlacementState::Present
-            && let Err(error) = store.delete(&received.location).await
-        {
+        if *state != PlacementState::Present {
+            // A store that failed may still show the object later; the sweep looks again.
+            is_clean = false;
+        } else if let Err(error) = store.delete(&received.location).await {
             tracing::warn!(%error, "an unrecorded object stays behind until the sweep");
             is_clean = false;
         }

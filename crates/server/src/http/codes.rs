@@ -60,8 +60,10 @@ codes! {
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED, "Method not allowed";
     /// The order was recorded before with other contents.
     OrderConflict = "order_conflict", CONFLICT, "Order conflict";
-    /// The key cannot be stored beside one that is there.
+    /// The key cannot be stored beside one that is there, or names an object.
     KeyConflict = "key_conflict", CONFLICT, "Key conflict";
+    /// The asset's model was deleted.
+    ModelDeleted = "model_deleted", CONFLICT, "Model deleted";
     /// The object holds the bytes of an asset.
     ObjectInUse = "object_in_use", CONFLICT, "Object in use";
     /// A precondition of the request does not hold.

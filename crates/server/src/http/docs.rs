@@ -27,6 +27,11 @@ use crate::app::App;
         (name = "service", description = "Health and counters."),
     ),
     security(("key" = [])),
+    // Calls below a key of several segments, which is the rest of the path for the router.
+    paths(
+        crate::http::objects::sign::sign,
+        crate::http::objects::restore::restore,
+    ),
 )]
 struct Head;
 
@@ -46,24 +51,12 @@ pub fn head() -> OpenApi {
 }
 
 /// The document as it is shown: a parameter that takes several segments is written like any
-/// other, and the call below it that the router cannot tell apart has its own path.
+/// other.
 #[must_use]
 pub fn finished(mut document: OpenApi) -> OpenApi {
     let paths = std::mem::take(&mut document.paths.paths);
-    for (path, mut item) in paths {
-        let path = path.replace("{*", "{");
-        if path.ends_with("/objects/{key}")
-            && let Some(sign) = item.post.take()
-        {
-            let mut below = PathItem::default();
-            below.post = Some(sign);
-            document
-                .paths
-                .paths
-                .insert(format!("{path}/signed-url"), below);
-        }
-        document.paths.paths.insert(path, item);
-    }
+    let shown = |(path, item): (String, PathItem)| (path.replace("{*", "{"), item);
+    document.paths.paths = paths.into_iter().map(shown).collect();
     document
 }
 
@@ -144,6 +137,10 @@ mod tests {
             ("/v1/objects/{key}", "head"),
             ("/v1/objects/{key}", "delete"),
             ("/v1/objects/{key}/signed-url", "post"),
+            ("/v1/objects/{key}/restore", "post"),
+            ("/v1/models/{id}/restore", "post"),
+            ("/v1/assets/{id}/restore", "post"),
+            ("/v1/storage", "get"),
             ("/livez", "get"),
             ("/readyz", "get"),
             ("/metrics", "get"),

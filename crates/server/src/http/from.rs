@@ -111,6 +111,18 @@ impl From<CatalogError> for Problem {
                 Code::ObjectInUse,
                 format!("The object holds the bytes of {asset}. Delete the asset instead."),
             ),
+            CatalogError::Conflict(Conflict::KeyTaken) => Self::new(
+                Code::KeyConflict,
+                "The key names an object, so none that was deleted before can return to it.",
+            ),
+            CatalogError::Conflict(Conflict::AssetObject { asset }) => Self::new(
+                Code::ObjectInUse,
+                format!("The object holds the bytes of {asset}. Restore the asset instead."),
+            ),
+            CatalogError::Conflict(Conflict::ModelDeleted { model }) => Self::new(
+                Code::ModelDeleted,
+                format!("The model {model} was deleted too. Restore it first."),
+            ),
             CatalogError::InvalidText { field, reason } => {
                 Self::invalid(format!("{field} {reason}."))
             }

@@ -5,8 +5,10 @@ use axum::response::{IntoResponse, Response};
 use http::header;
 
 use crate::app::App;
+use crate::flows::overview;
 use crate::http::codes::Code;
 use crate::http::problem::Problem;
+use crate::telemetry;
 
 /// The process runs.
 #[utoipa::path(get, path = "/livez", tag = "service", security(()),
@@ -32,10 +34,15 @@ pub async fn readyz(State(app): State<App>) -> Result<&'static str, Problem> {
     Ok("ready\n")
 }
 
-/// Counters as OpenMetrics text.
+/// Counters, and gauges of the stores, as OpenMetrics text. While the database does not answer,
+/// what is recorded of the stores is left out.
 #[utoipa::path(get, path = "/metrics", tag = "service", security(()),
     responses((status = 200, description = "OpenMetrics text.", body = String)))]
 pub async fn metrics(State(app): State<App>) -> Response {
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, content_type)], app.metrics.render()).into_response()
+    let counts = overview::counts_if_soon(&app).await;
+    let stores = overview::stores(&app, counts.as_deref()).await;
+    let gauges = telemetry::stores::gauges(&stores, counts.as_deref(), app.clock.now());
+    let text = app.metrics.render(&gauges);
+    ([(header::CONTENT_TYPE, content_type)], text).into_response()
 }

@@ -22,4 +22,5 @@ pub mod purchases;
 pub mod range;
 pub mod routes;
 pub mod server;
+pub mod storage;
 pub mod views;

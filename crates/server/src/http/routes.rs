@@ -1,6 +1,7 @@
 //! Every route, and the OpenAPI document that is made of the same list.
 
 use axum::extract::DefaultBodyLimit;
+use axum::routing::post;
 use axum::{Router, middleware};
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -9,7 +10,9 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::http::extract::MAX_JSON_BYTES;
 use crate::http::problem::Problem;
-use crate::http::{assets, docs, files, health, layers, library, models, objects, purchases};
+use crate::http::{
+    assets, docs, files, health, layers, library, models, objects, purchases, storage,
+};
 
 /// The whole interface as a service.
 pub fn router(app: App) -> Router {
@@ -35,7 +38,9 @@ fn routes() -> OpenApiRouter<App> {
             models::update::update,
             models::delete::delete
         ))
+        .routes(routes!(models::restore::restore))
         .routes(routes!(assets::get::get, assets::delete::delete))
+        .routes(routes!(assets::restore::restore))
         .routes(routes!(assets::download::download))
         .routes(routes!(assets::sign::sign))
         .routes(routes!(purchases::create::create, purchases::list::list))
@@ -43,10 +48,13 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(purchases::refund::refund))
         .routes(routes!(library::library))
         .routes(routes!(objects::list::list))
+        // In the document it is two calls, which `docs::head` names.
+        .route("/v1/objects/{*key}", post(objects::post::post))
         .routes(routes!(files::get))
         .routes(routes!(health::livez))
         .routes(routes!(health::readyz))
         .routes(routes!(health::metrics))
+        .routes(routes!(storage::storage))
         .layer(DefaultBodyLimit::max(MAX_JSON_BYTES));
     // Bodies that carry files are bounded by the upload itself, which counts as it streams.
     let files = OpenApiRouter::new()
@@ -55,8 +63,7 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(
             objects::get::get,
             objects::put::put,
-            objects::delete::delete,
-            objects::sign::sign
+            objects::delete::delete
         ))
         .layer(DefaultBodyLimit::disable());
     small_bodies.merge(files)

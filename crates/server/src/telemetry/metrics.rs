@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -12,6 +12,9 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 use stockroom_domain::StoreName;
 use stockroom_storage::{Call, DoubtKind, Observer};
+
+/// What every name at `/metrics` begins with.
+pub(super) const PREFIX: &str = "stockroom";
 
 /// The counters of one process.
 #[derive(Debug)]
@@ -92,7 +95,7 @@ impl Metrics {
             requests_in_flight: Gauge::default(),
             uploaded_bytes: Counter::default(),
             delivered_bytes: Counter::default(),
-            registry: Registry::with_prefix("stockroom"),
+            registry: Registry::with_prefix(PREFIX),
         };
         let registry = &mut metrics.registry;
         registry.register(
@@ -173,12 +176,14 @@ impl Metrics {
         self.doubts.get_or_create(&labels).inc();
     }
 
-    /// All counters as OpenMetrics text.
+    /// All counters, and these gauges, as OpenMetrics text.
     #[must_use]
-    pub fn render(&self) -> String {
+    pub fn render(&self, gauges: &Registry) -> String {
         let mut text = String::new();
         // Writing into a string cannot fail.
-        let _ = encode(&mut text, &self.registry);
+        let _ = encode_registry(&mut text, &self.registry)
+            .and_then(|()| encode_registry(&mut text, gauges))
+            .and_then(|()| encode_eof(&mut text));
         text
     }
 }
@@ -232,7 +237,7 @@ mod tests {
             StatusCode::OK,
             Duration::from_millis(1),
         );
-        let text = metrics.render();
+        let text = metrics.render(&Registry::default());
         for line in [
             r#"stockroom_storage_operations_total{store="s3",operation="get",class="b",outcome="ok"} 1"#,
             r#"stockroom_storage_bytes_total{store="s3",direction="received"} 20000"#,

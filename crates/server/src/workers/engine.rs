@@ -2,30 +2,45 @@
 //! bytes until they agree.
 //!
 //! Copies that are owed or doubted are placed (`place.rs`), objects whose grace period is over
-//! are retired (`retire.rs`), uploads that nobody owns any more are swept (`sweep.rs`).
+//! are retired (`retire.rs`), what nobody owns any more is swept (`sweep.rs`), and copies that
+//! were not looked at for long are read (`scrub.rs`). Nothing is deleted from a store before it
+//! is known to be this catalog's own (`identity.rs`).
 
 use std::time::Duration;
 
-use stockroom_domain::Timestamp;
+use stockroom_catalog::CatalogError;
+use tokio::sync::Notify;
 
 use crate::app::App;
 use crate::flows::entitle;
-use crate::workers::{place, retire, sweep};
+use crate::workers::{identity, place, retire, scrub, sweep};
 
-/// How long the engine sleeps when nobody rings.
+/// How long a worker sleeps when nobody rings.
 const TICK: Duration = Duration::from_secs(5);
 
-/// How long a claimed row is out of reach of other engines. Placing a large object over a slow
-/// line takes long; a row whose engine died waits no longer than this.
-pub(super) const CLAIM: Duration = Duration::from_secs(3_600);
-
-/// How many rows are claimed at once: few, so that several engines share the work.
-pub(super) const BATCH: u32 = 8;
-
-/// Runs until the shutdown begins.
+/// Runs until the shutdown begins. What copies does not wait for what deletes, nor the other way
+/// round: either may take hours.
 pub async fn run(app: App) {
+    let silent = Notify::new();
+    tokio::join!(
+        repeat(&app, &app.engine_bell, placing),
+        repeat(&app, &silent, clearing),
+        repeat(&app, &silent, scrubbing),
+    );
+}
+
+/// Does everything that is due once; whether there was anything that succeeded, so that more of
+/// it may be due.
+pub async fn round(app: &App) -> bool {
+    let placed = placing(app).await;
+    let cleared = clearing(app).await;
+    let scrubbed = scrubbing(app).await;
+    placed || cleared || scrubbed
+}
+
+async fn repeat(app: &App, bell: &Notify, work: impl AsyncFn(&App) -> bool) {
     loop {
-        let did_something = round(&app).await;
+        let did_something = work(app).await;
         if app.shutdown.is_cancelled() {
             break;
         }
@@ -33,32 +48,31 @@ pub async fn run(app: App) {
             continue;
         }
         tokio::select! {
-            () = app.engine_bell.notified() => {}
+            () = bell.notified() => {}
             () = tokio::time::sleep(TICK) => {}
             () = app.shutdown.cancelled() => break,
         }
     }
 }
 
-/// Does everything that is due once; whether there was anything that succeeded, so that more of
-/// it may be due.
-pub async fn round(app: &App) -> bool {
+async fn placing(app: &App) -> bool {
+    identity::settle_all(app).await;
+    report("place", place::due(app).await)
+}
+
+async fn clearing(app: &App) -> bool {
     entitle::flush(app).await;
-    let mut did_something = false;
-    for store in app.storage.stores() {
-        did_something |= report("place", place::due(app, store).await);
-    }
-    did_something |= report("retire", retire::due(app).await);
-    did_something |= report("sweep", sweep::due(app).await);
-    did_something
+    identity::settle_all(app).await;
+    let retired = report("retire", retire::due(app).await);
+    let swept = report("sweep", sweep::due(app).await);
+    retired || swept
 }
 
-/// Until when rows that are claimed now are ours.
-pub(super) fn lease(now: Timestamp) -> Timestamp {
-    now.after(CLAIM)
+async fn scrubbing(app: &App) -> bool {
+    report("scrub", scrub::due(app).await)
 }
 
-fn report(work: &str, outcome: Result<usize, stockroom_catalog::CatalogError>) -> bool {
+fn report(work: &str, outcome: Result<usize, CatalogError>) -> bool {
     match outcome {
         Ok(done) => done > 0,
         Err(error) => {

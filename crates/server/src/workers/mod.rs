@@ -1,7 +1,13 @@
 //! Work in the background. Each worker is a loop over a state that the catalog holds; it claims
 //! rows by lease and can be killed at any time.
 
+mod check;
 pub mod engine;
+pub mod identity;
+mod lease;
+pub mod pace;
 mod place;
 mod retire;
-mod sweep;
+pub mod scrub;
+pub mod sweep;
+mod transfer;

@@ -3,203 +3,204 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::TryStreamExt as _;
-use stockroom_catalog::{CatalogError, ClaimedPlacement, ObjectDetails, PlacementStep};
-use stockroom_domain::{ObjectState, PlacementState};
-use stockroom_storage::{
-    ContentHasher, Error, ErrorKind, Metadata, Operation, Source, Store, WriteOptions,
+use stockroom_catalog::{
+    CatalogError, ClaimedPlacement, Conflict, ObjectDetails, PlacementRow, PlacementStep,
 };
+use stockroom_domain::PlacementState;
+use stockroom_storage::{Error, ErrorKind, GuardedStore, Operation, Store};
+use tokio::task::JoinSet;
 
+use super::check::{check, is_wrong};
+use super::lease::{self, holding};
+use super::transfer::{sources, transfer};
 use crate::app::App;
-use crate::flows::deliver::{self, Recorded};
-use crate::workers::engine::{BATCH, lease};
 
-/// The longest wait between two attempts at the same placement.
+/// The longest wait between two attempts when the failure may pass by itself. It is short: when a
+/// store comes back after an outage, nothing should wait longer than a moment.
+const TRANSIENT_WAIT: Duration = Duration::from_secs(30);
+
+/// The longest wait when somebody has to mend something.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
-/// Places what is due on this store; how many were placed.
-pub(super) async fn due(app: &App, store: &Arc<dyn Store>) -> Result<usize, CatalogError> {
+/// The wait when there is no other copy to heal a doubted one from. Looking costs reading all of it.
+const HOPELESS_WAIT: Duration = Duration::from_secs(3_600);
+
+/// Places what is due on all stores that answer, a few at the same time; how many were placed.
+pub(super) async fn due(app: &App) -> Result<usize, CatalogError> {
+    let mut working: JoinSet<Result<bool, CatalogError>> = JoinSet::new();
     let mut placed = 0;
-    for state in [PlacementState::Copying, PlacementState::Suspect] {
-        let now = app.clock.now();
-        let claimed = app
-            .catalog
-            .claim_placements(store.name(), state, now, lease(now), BATCH)
-            .await?;
-        for claim in claimed {
-            if app.shutdown.is_cancelled() {
-                return Ok(placed);
-            }
-            placed += usize::from(settle(app, store, claim).await?);
+    let mut failure = None;
+    loop {
+        // Rows are claimed a few at a time, because a claim is a transaction that waits for the
+        // disk, and never more than are begun at once, so that a claim does not grow old unused.
+        let free = app.engine.concurrency - working.len();
+        if failure.is_none() && free > app.engine.concurrency / 2 {
+            failure = claim(app, &mut working, free).await.err();
+        }
+        let Some(ended) = working.join_next().await else {
+            return failure.map_or(Ok(placed), Err);
+        };
+        match ended {
+            Ok(Ok(is_placed)) => placed += usize::from(is_placed),
+            Ok(Err(error)) => failure = Some(error),
+            Err(stopped) => tracing::error!(%stopped, "a copy ended in a panic"),
         }
     }
-    Ok(placed)
+}
+
+async fn claim(
+    app: &App,
+    working: &mut JoinSet<Result<bool, CatalogError>>,
+    mut free: usize,
+) -> Result<(), CatalogError> {
+    if app.shutdown.is_cancelled() {
+        return Ok(());
+    }
+    for store in app.stores.iter().filter(|store| store.is_available()) {
+        let now = app.clock.now();
+        let limit = u32::try_from(free).unwrap_or(u32::MAX);
+        let claimed = app
+            .catalog
+            .claim_placements(store.name(), now, lease::until(now), limit)
+            .await?;
+        free -= claimed.len().min(free);
+        for claim in claimed {
+            working.spawn(settle(app.clone(), Arc::clone(store), claim));
+        }
+        if free == 0 {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Tries one placement and notes how it went.
 async fn settle(
-    app: &App,
-    store: &Arc<dyn Store>,
+    app: App,
+    store: Arc<GuardedStore>,
     claim: ClaimedPlacement,
 ) -> Result<bool, CatalogError> {
-    let ClaimedPlacement { placement, object } = claim;
-    if object.state != ObjectState::Live {
-        // Its placements are the business of those who retire it.
-        return Ok(false);
-    }
-    let Some(details) = app.catalog.find_object_by_id(object.id).await? else {
+    let object_id = claim.object.id;
+    let Some(details) = app.catalog.find_object_by_id(object_id).await? else {
         return Ok(false);
     };
-    let outcome = match placement.state {
-        PlacementState::Suspect => heal(app, store, &details).await?,
-        _ => copy(app, store, &details).await?,
-    };
-    match outcome {
-        Ok(()) => Ok(true),
-        Err(error) => {
-            tracing::warn!(%error, object = %object.id, store = %store.name(), "a copy is still owed");
-            let wait = Duration::from_secs(1 << placement.attempts.min(9)).min(LONGEST_WAIT);
+    let state = claim.placement.state;
+    match holding(&app, &claim, place(&app, &store, &details, state)).await {
+        Ok(()) => is_present(&app, &store, &claim.placement, &details).await,
+        Err(failure) => {
+            let (error, wait) = (&failure.error, failure.wait(claim.placement.attempts));
+            tracing::warn!(%error, object = %object_id, store = %store.name(), "a copy is still owed");
             let now = app.clock.now();
             app.catalog
-                .postpone_placement(&placement, &error.to_string(), now, wait)
+                .postpone_placement(&claim.placement, &error.to_string(), now, wait)
                 .await?;
             Ok(false)
         }
     }
 }
 
-/// Looks whether a doubted copy is well after all; else replaces it by one that is.
-async fn heal(
-    app: &App,
-    store: &Arc<dyn Store>,
-    details: &ObjectDetails,
-) -> Result<Result<(), Error>, CatalogError> {
-    if verify(store, details).await.is_ok() {
-        step(
-            app,
-            store,
-            details,
-            PlacementState::Suspect,
-            PlacementState::Present,
-        )
-        .await?;
-        return Ok(Ok(()));
-    }
-    step(
-        app,
-        store,
-        details,
-        PlacementState::Suspect,
-        PlacementState::Copying,
-    )
-    .await?;
-    copy(app, store, details).await
+/// Why a copy is still owed.
+struct Failure {
+    error: Error,
+    /// Whether there is nothing to copy from.
+    is_hopeless: bool,
 }
 
-/// Copies the object from the first healthy copy to the store.
-async fn copy(
-    app: &App,
-    store: &Arc<dyn Store>,
-    details: &ObjectDetails,
-) -> Result<Result<(), Error>, CatalogError> {
-    if let Err(error) = transfer(app, store, details).await {
-        return Ok(Err(error));
+impl Failure {
+    fn wait(&self, attempts: u32) -> Duration {
+        let longest = match self.error.kind() {
+            _ if self.is_hopeless => return HOPELESS_WAIT,
+            ErrorKind::Unavailable => TRANSIENT_WAIT,
+            _ => LONGEST_WAIT,
+        };
+        Duration::from_secs(1 << attempts.min(9)).min(longest)
     }
-    let placed = step(
-        app,
-        store,
-        details,
-        PlacementState::Copying,
-        PlacementState::Present,
-    )
-    .await;
-    if let Err(CatalogError::Conflict(_)) = placed {
-        // It was deleted while it was copied. The copy must not outlive it.
-        return Ok(store.delete(&details.object.location).await);
-    }
-    placed.map(Ok)
 }
 
-async fn transfer(app: &App, store: &Arc<dyn Store>, details: &ObjectDetails) -> Result<(), Error> {
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self {
+            error,
+            is_hopeless: false,
+        }
+    }
+}
+
+/// Makes sure that the store holds the right bytes. A doubted copy is looked at first: it may be
+/// well, and where it is the only one, it stays as the last resort.
+async fn place(
+    app: &App,
+    store: &GuardedStore,
+    details: &ObjectDetails,
+    state: PlacementState,
+) -> Result<(), Failure> {
     let object = &details.object;
-    let others: Vec<Source> = deliver::sources(app, object)
-        .into_iter()
-        .filter(|source| source.store.name() != store.name())
-        .collect();
-    let mut read = deliver::open_from(app, others, Recorded::from(details)).await?;
-    let mut writer = store.writer(&object.location, options(details)).await?;
-    let mut hasher = ContentHasher::new();
-    let passed: Result<(), Error> = async {
-        while let Some(piece) = read.stream.try_next().await? {
-            hasher.update(&piece);
-            writer.write(piece).await?;
-        }
-        Ok(())
-    }
-    .await;
-    let facts = hasher.finish();
-    match passed {
-        Ok(()) if facts.sha256 == object.sha256 => writer.finish(&facts).await.map(drop),
-        Ok(()) => {
-            writer.abort().await;
-            Err(mismatch(store, details))
-        }
-        Err(error) => {
-            writer.abort().await;
-            Err(error)
+    if state == PlacementState::Suspect {
+        match check(store, object, &app.pace).await {
+            Ok(()) => return Ok(()),
+            Err(error) if is_wrong(&error) => {}
+            Err(error) => return Err(error.into()),
         }
     }
+    let sources = sources(app, object, store);
+    if sources.is_empty() {
+        let detail = "no other copy is left to heal this one from";
+        let error = Error::new(store.name(), Operation::Get, ErrorKind::Corrupt, detail);
+        return Err(Failure {
+            error: error.about(&object.location),
+            is_hopeless: true,
+        });
+    }
+    transfer(app, sources, store, details).await?;
+    // What the destination acknowledged is what it will give back: that is seen, not believed.
+    check(store, object, &app.pace).await?;
+    Ok(())
 }
 
-/// Reads a copy to its end and compares its hash.
-async fn verify(store: &Arc<dyn Store>, details: &ObjectDetails) -> Result<(), Error> {
-    let mut read = store.get(&details.object.location, None).await?;
-    let mut hasher = ContentHasher::new();
-    while let Some(piece) = read.stream.try_next().await? {
-        hasher.update(&piece);
-    }
-    if hasher.finish().sha256 == details.object.sha256 {
-        Ok(())
-    } else {
-        Err(mismatch(store, details))
-    }
-}
-
-fn mismatch(store: &Arc<dyn Store>, details: &ObjectDetails) -> Error {
-    let detail = "the bytes have another SHA-256 than was recorded";
-    Error::new(store.name(), Operation::Get, ErrorKind::Corrupt, detail)
-        .about(&details.object.location)
-}
-
-fn options(details: &ObjectDetails) -> WriteOptions {
-    let object = &details.object;
-    let mut metadata = Metadata::default();
-    for (name, value) in &object.metadata {
-        // It was accepted when the object was stored; were a rule narrower by now, the catalog
-        // still knows the value.
-        let _ = metadata.insert(name, value);
-    }
-    WriteOptions {
-        content_type: Some(object.content_type.clone()),
-        metadata,
-        size_hint_bytes: Some(object.size_bytes),
-        sha256: Some(object.sha256),
-    }
-}
-
-async fn step(
+/// Notes that the copy is there. When the object was deleted meanwhile, the copy must not
+/// outlive it; whether the placement is present.
+async fn is_present(
     app: &App,
-    store: &Arc<dyn Store>,
+    store: &GuardedStore,
+    placement: &PlacementRow,
     details: &ObjectDetails,
-    from: PlacementState,
-    to: PlacementState,
-) -> Result<(), CatalogError> {
+) -> Result<bool, CatalogError> {
     let step = PlacementStep {
-        object_id: details.object.id,
+        object_id: placement.object_id,
         store: store.name(),
-        from,
-        to,
+        from: placement.state,
+        to: PlacementState::Present,
         error: None,
     };
-    app.catalog.step_placement(step, app.clock.now()).await
+    let location = &details.object.location;
+    match app.catalog.step_placement(step, app.clock.now()).await {
+        Ok(()) => {
+            if placement.state == PlacementState::Suspect || placement.attempts > 1 {
+                remove_old_versions(app, store, details).await;
+            }
+            Ok(true)
+        }
+        Err(CatalogError::Conflict(Conflict::PlacementMoved { found }))
+            if matches!(found, PlacementState::Retiring | PlacementState::Gone) =>
+        {
+            if let Err(error) = store.delete(location).await {
+                // The second look at the deleted object will find it.
+                tracing::warn!(%error, "the copy of a deleted object stays for now");
+            }
+            Ok(false)
+        }
+        // Somebody else was faster, with the same bytes at the same place.
+        Err(CatalogError::Conflict(_)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// A bucket with versions keeps the damaged copy beside the new one, and bills it.
+async fn remove_old_versions(app: &App, store: &GuardedStore, details: &ObjectDetails) {
+    let Some(s3) = app.s3.as_ref().filter(|s3| s3.name() == store.name()) else {
+        return;
+    };
+    if let Err(error) = s3.remove_old_versions(&details.object.location).await {
+        tracing::warn!(%error, "older versions stay in the bucket until the next verification");
+    }
 }

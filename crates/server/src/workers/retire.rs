@@ -1,47 +1,79 @@
 //! Retire: remove the bytes of objects whose grace period is over, from every store.
 
-use stockroom_catalog::{CatalogError, ObjectRow};
-use stockroom_domain::PlacementState;
-use stockroom_storage::Error;
+use std::time::Duration;
 
+use futures::{StreamExt as _, stream};
+use stockroom_catalog::{CatalogError, ObjectRow, PlacementStep};
+use stockroom_domain::{PlacementState, StoreName};
+use stockroom_storage::Store;
+
+use super::lease;
 use crate::app::App;
-use crate::workers::engine::{BATCH, lease};
+use crate::workers::identity;
+
+/// How many objects are claimed at once.
+const BATCH: u32 = 64;
+
+/// How long an object waits whose bytes could not be removed. Nobody can read it, so nobody waits.
+const WAIT: Duration = Duration::from_secs(60);
 
 /// Retires what is due; how many objects are gone.
 pub(super) async fn due(app: &App) -> Result<usize, CatalogError> {
     let now = app.clock.now();
+    let claimed = app
+        .catalog
+        .claim_retiring(now, lease::until(now), BATCH)
+        .await?;
+    let mut retired = stream::iter(claimed)
+        .map(|object| retire(app, object))
+        .buffer_unordered(app.engine.concurrency);
     let mut gone = 0;
-    for object in app.catalog.claim_retiring(now, lease(now), BATCH).await? {
-        match remove(app, &object).await {
-            Ok(true) => {
-                app.catalog
-                    .finish_retire(object.id, app.clock.now())
-                    .await?;
-                gone += 1;
-            }
-            // The claim runs out, and then it is tried again.
-            Ok(false) => {
-                tracing::warn!(object = %object.id, "a store that holds a copy is not configured");
-            }
-            Err(error) => {
-                tracing::warn!(%error, object = %object.id, "a copy cannot be removed yet");
-            }
-        }
+    while let Some(is_gone) = retired.next().await {
+        gone += usize::from(is_gone?);
     }
     Ok(gone)
 }
 
-/// Removes every copy; whether all stores that hold one are known here.
-async fn remove(app: &App, object: &ObjectRow) -> Result<bool, Error> {
-    let mut is_complete = true;
+/// Removes every copy of an object; whether all of them are gone.
+async fn retire(app: &App, object: ObjectRow) -> Result<bool, CatalogError> {
+    let mut is_gone = true;
     for placement in &object.placements {
-        if placement.state == PlacementState::Gone {
-            continue;
-        }
-        match app.store(&placement.store) {
-            Some(store) => store.delete(&object.location).await?,
-            None => is_complete = false,
+        if placement.state != PlacementState::Gone {
+            is_gone &= remove(app, &object, &placement.store).await?;
         }
     }
-    Ok(is_complete)
+    let now = app.clock.now();
+    if is_gone {
+        app.catalog.finish_retire(object.id, now).await?;
+    } else {
+        app.catalog.postpone_retire(object.id, now, WAIT).await?;
+    }
+    Ok(is_gone)
+}
+
+/// Removes one copy; whether it is gone.
+async fn remove(app: &App, object: &ObjectRow, name: &StoreName) -> Result<bool, CatalogError> {
+    let Some(store) = app.store(name) else {
+        tracing::warn!(object = %object.id, store = %name, "a store that holds a copy is not configured");
+        return Ok(false);
+    };
+    if !identity::may_delete(&store) {
+        return Ok(false);
+    }
+    if let Err(error) = store.delete(&object.location).await {
+        tracing::warn!(%error, object = %object.id, "a copy cannot be removed yet");
+        return Ok(false);
+    }
+    let step = PlacementStep {
+        object_id: object.id,
+        store: name,
+        from: PlacementState::Retiring,
+        to: PlacementState::Gone,
+        error: None,
+    };
+    match app.catalog.step_placement(step, app.clock.now()).await {
+        // Somebody who claimed it after us has said so already.
+        Ok(()) | Err(CatalogError::Conflict(_)) => Ok(true),
+        Err(error) => Err(error),
+    }
 }

@@ -1,42 +1,80 @@
-//! Sweep: remove what uploads left behind that nobody owns any more.
+//! Sweep: remove what nobody owns any more: bytes of uploads whose server died, bytes that landed
+//! after their object was deleted, staged files, uploads in parts that never ended.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use stockroom_catalog::CatalogError;
-use stockroom_domain::Key;
-use stockroom_storage::Error;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use stockroom_catalog::{CatalogError, ObjectAt, Tombstone};
+use stockroom_domain::{Key, KeyPrefix, ObjectState, PlacementState, Timestamp};
+use stockroom_storage::{Error, S3Store, Store, UnfinishedUpload};
 
+use super::lease;
 use crate::app::App;
-use crate::workers::engine::{BATCH, lease};
+use crate::workers::identity;
+
+/// How many rows are claimed at once.
+const BATCH: u32 = 64;
 
 /// How old a staged file must be before it is looked at. Its lock then tells whether anybody
 /// still writes to it.
 const STAGED_AGE: Duration = Duration::from_secs(600);
 
-/// Sweeps what is due; how many uploads were swept.
+/// How old an upload in parts must be before it is looked at: older than the lease of an upload
+/// that begins now, so that one whose row cannot be seen yet is left alone.
+const UPLOAD_AGE: Duration = Duration::from_secs(900);
+
+/// How long the engine may take to copy one object in parts.
+const COPY_AGE: Duration = Duration::from_secs(86_400);
+
+/// How often a bucket is asked for its unfinished uploads; each page of them may cost money.
+const LOOK_INTERVAL: Duration = Duration::from_secs(3_600);
+
+/// How many unfinished uploads are looked up in the catalog at once.
+const LOOKUP: usize = 500;
+
+/// When the bucket was last asked for its unfinished uploads.
+#[derive(Debug, Default)]
+pub struct LastLook(Mutex<Option<Timestamp>>);
+
+/// Sweeps what is due; how much was swept.
 pub(super) async fn due(app: &App) -> Result<usize, CatalogError> {
     remove_staged(app).await;
+    let swept = remove_tombstones(app).await?;
+    Ok(swept + abort_uploads(app).await?)
+}
+
+/// Deletes once more what a record says is gone.
+async fn remove_tombstones(app: &App) -> Result<usize, CatalogError> {
+    if !app.stores.iter().all(|store| identity::may_delete(store)) {
+        return Ok(0);
+    }
     let now = app.clock.now();
+    let claimed = app
+        .catalog
+        .claim_tombstones(now, lease::until(now), BATCH)
+        .await?;
+    let mut removals = stream::iter(claimed)
+        .map(|upload| remove_everywhere(app, upload))
+        .buffer_unordered(app.engine.concurrency);
     let mut swept = 0;
-    for upload in app.catalog.claim_abandoned(now, lease(now), BATCH).await? {
-        match remove_everywhere(app, &upload.location).await {
-            Ok(()) => {
-                app.catalog.finish_abandoned(upload.object_id).await?;
-                swept += 1;
-            }
-            Err(error) => {
-                tracing::warn!(%error, object = %upload.object_id, "an abandoned upload cannot be removed yet");
-            }
-        }
+    while let Some(is_removed) = removals.next().await {
+        swept += usize::from(is_removed?);
     }
     Ok(swept)
 }
 
-async fn remove_everywhere(app: &App, location: &Key) -> Result<(), Error> {
-    for store in app.stores() {
-        store.delete(location).await?;
+async fn remove_everywhere(app: &App, upload: Tombstone) -> Result<bool, CatalogError> {
+    for store in &app.stores {
+        if let Err(error) = store.delete(&upload.location).await {
+            tracing::warn!(%error, object = %upload.object_id, "what was given up cannot be removed yet");
+            return Ok(false);
+        }
     }
-    Ok(())
+    app.catalog
+        .finish_tombstone(upload.object_id, app.clock.now())
+        .await?;
+    Ok(true)
 }
 
 /// Removes files of uploads whose process died. Nobody waits for it, so a failure is only told.
@@ -57,5 +95,95 @@ async fn remove_staged(app: &App) {
     .await;
     if let Err(error) = outcome {
         tracing::warn!(%error, "the staging folder cannot be swept");
+    }
+}
+
+/// Gives up uploads in parts that nobody owns; how many.
+async fn abort_uploads(app: &App) -> Result<usize, CatalogError> {
+    let Some(s3) = &app.s3 else { return Ok(0) };
+    let is_ours = app
+        .store(s3.name())
+        .is_some_and(|it| identity::may_delete(&it));
+    if !is_ours || !app.uploads_looked_at.is_due(app.clock.now()) {
+        return Ok(0);
+    }
+    let newest = app.clock.now().before(UPLOAD_AGE);
+    let mut batches = s3
+        .unfinished_uploads(&KeyPrefix::all())
+        .try_filter(|upload| std::future::ready(upload.began_at < newest))
+        .try_chunks(LOOKUP);
+    let mut aborted = 0;
+    while let Some(batch) = batches.next().await {
+        match batch {
+            Ok(uploads) => aborted += abort_unowned(app, s3, uploads).await?,
+            Err(error) => {
+                tracing::warn!(error = %error.1, "the bucket's unfinished uploads cannot be listed");
+                app.uploads_looked_at.forget();
+                break;
+            }
+        }
+    }
+    Ok(aborted)
+}
+
+async fn abort_unowned(
+    app: &App,
+    s3: &S3Store,
+    uploads: Vec<UnfinishedUpload>,
+) -> Result<usize, CatalogError> {
+    // What is no key was begun by another program, whose business it is.
+    let keyed: Vec<(Key, UnfinishedUpload)> = uploads
+        .into_iter()
+        .filter_map(|upload| Some((upload.name.parse().ok()?, upload)))
+        .collect();
+    let locations: Vec<Key> = keyed.iter().map(|(key, _)| key.clone()).collect();
+    let objects = app.catalog.objects_at(&locations, app.clock.now()).await?;
+    let oldest_copy = app.clock.now().before(COPY_AGE);
+    let mut aborted = 0;
+    for (location, upload) in keyed {
+        let object = objects.iter().find(|object| object.location == location);
+        let is_recent = upload.began_at > oldest_copy;
+        if object.is_some_and(|object| is_owned(object, s3, is_recent)) {
+            continue;
+        }
+        match s3.abort_upload(&upload).await {
+            Ok(()) => aborted += 1,
+            Err(error) => tracing::warn!(%error, "an unfinished upload stays for now"),
+        }
+    }
+    Ok(aborted)
+}
+
+/// Whether somebody may still be sending parts: an upload with a lease, or the engine.
+fn is_owned(object: &ObjectAt, s3: &S3Store, is_recent: bool) -> bool {
+    match object.state {
+        ObjectState::Receiving => object.is_leased,
+        ObjectState::Live | ObjectState::Retiring => {
+            let is_placed = object.placements.iter().any(|placement| {
+                placement.store == *s3.name()
+                    && matches!(
+                        placement.state,
+                        PlacementState::Copying | PlacementState::Suspect
+                    )
+            });
+            is_placed && is_recent
+        }
+        ObjectState::Gone => false,
+    }
+}
+
+impl LastLook {
+    /// Whether it is time to look again; if so, this is the look.
+    fn is_due(&self, now: Timestamp) -> bool {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = last.is_none_or(|last| now.since(last) >= LOOK_INTERVAL);
+        if is_due {
+            *last = Some(now);
+        }
+        is_due
+    }
+
+    fn forget(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }

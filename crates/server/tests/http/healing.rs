@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
+use chaos_s3::{Fault, FaultAction, Operation};
 use http::Method;
 use serde_json::Value;
-use stockroom::workers::engine;
+use stockroom::workers::{engine, identity};
 
 use crate::support::{Backend, CHUNK_BYTES, Shop, Traces, Who, answer, stl};
 
@@ -77,6 +78,97 @@ async fn a_bit_that_flips_on_disk_is_healed_from_the_bucket() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_copy_is_read_back_before_it_is_present() {
+    let shop = Shop::start(Backend::Hybrid).await;
+    let model = shop.published_model().await;
+    shop.chaos().set_online(false).unwrap();
+    let asset = shop.put_asset(&model, "helmet.stl", stl(30_000, 3)).await;
+    let id = asset["id"].as_str().unwrap();
+    shop.chaos().set_online(true).unwrap();
+    shop.stores_answer().await;
+    identity::settle_all(&shop.app).await;
+    // The bucket takes the bytes and gives others back.
+    shop.chaos().fault(
+        Fault::new(
+            Operation::GetObject,
+            FaultAction::FlipBit { offset: 70_000 },
+        )
+        .key_prefix("models/mdl_"),
+    );
+    shop.set_offset_s(60);
+    while engine::round(&shop.app).await {}
+    assert_eq!(
+        states(&shop, id).await,
+        [("local", "present"), ("s3", "copying")].map(owned)
+    );
+    settle(&shop).await;
+    assert_eq!(
+        states(&shop, id).await,
+        [("local", "present"), ("s3", "present")].map(owned)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_copy_without_another_is_the_last_resort() {
+    let shop = Shop::start(Backend::Local).await;
+    let model = shop.published_model().await;
+    let bytes = stl(50_000, 4);
+    let asset = shop.put_asset(&model, "helmet.stl", bytes.clone()).await;
+    let (id, key) = (
+        asset["id"].as_str().unwrap(),
+        asset["key"].as_str().unwrap(),
+    );
+    let mut damaged = bytes.to_vec();
+    damaged[usize::try_from(CHUNK_BYTES).unwrap() + 99] ^= 1;
+    std::fs::write(file(&shop, key), &damaged).unwrap();
+    let path = format!("/v1/assets/{id}/download");
+    let whole = shop.get(Who::Artist, &path).send().await.unwrap();
+    assert!(whole.bytes().await.is_err(), "the answer is cut");
+    while !shop.app.tasks.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    settle(&shop).await;
+    assert_eq!(states(&shop, id).await, [("local", "suspect")].map(owned));
+    let first = shop.get(Who::Artist, &path).header("range", "bytes=0-99");
+    let first = answer(first).await;
+    assert!(first.status == 206 && first.body == bytes.slice(..100));
+
+    // Somebody puts the file back by hand. It is looked at again within the hour.
+    std::fs::write(file(&shop, key), &bytes).unwrap();
+    shop.set_offset_s(4 * 3_600);
+    while engine::round(&shop.app).await {}
+    assert_eq!(states(&shop, id).await, [("local", "present")].map(owned));
+    assert!(download(&shop, id).await == bytes);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_that_nobody_met_is_found_by_the_scrub() {
+    let shop = Shop::start(Backend::Hybrid).await;
+    let model = shop.published_model().await;
+    let bytes = stl(1_000, 4);
+    let asset = shop.put_asset(&model, "helmet.stl", bytes.clone()).await;
+    let (id, key) = (
+        asset["id"].as_str().unwrap(),
+        asset["key"].as_str().unwrap(),
+    );
+    let mut damaged = bytes.to_vec();
+    damaged[99] ^= 1;
+    std::fs::write(file(&shop, key), &damaged).unwrap();
+    settle(&shop).await;
+    assert!(
+        std::fs::read(file(&shop, key)).unwrap() == damaged,
+        "nobody looks before its time"
+    );
+    shop.set_offset_s(31 * 86_400);
+    while engine::round(&shop.app).await {}
+    assert!(std::fs::read(file(&shop, key)).unwrap() == bytes);
+    assert_eq!(
+        states(&shop, id).await,
+        [("local", "present"), ("s3", "present")].map(owned)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_acknowledged_that_the_mode_does_not_allow() {
     for (backend, settings) in [
         (Backend::S3, [].as_slice()),
@@ -110,16 +202,21 @@ async fn bytes_that_cannot_be_reached_are_no_missing_bytes() {
     let away = answer(shop.get(Who::Artist, &path)).await;
     away.assert_problem(503, "storage_unavailable", "the bucket is away");
     shop.chaos().set_online(true).unwrap();
+    shop.stores_answer().await;
     let back = answer(shop.get(Who::Artist, &path)).await;
     assert!(back.status == 200 && back.body == bytes, "{}", back.status);
     assert_eq!(states(&shop, id).await, [("s3", "present")].map(owned));
 }
 
-/// Runs the engine until nothing is due; what failed a moment ago is due a little later.
+/// Runs the engine until nothing is due: what failed a moment ago is due a little later, and what
+/// was given up is looked at once more after an hour.
 async fn settle(shop: &Shop) {
-    shop.clock.set_offset_s(60);
-    while engine::round(&shop.app).await {}
-    shop.clock.set_offset_s(0);
+    shop.stores_answer().await;
+    for later_s in [60, 2 * 3_600] {
+        shop.set_offset_s(later_s);
+        while engine::round(&shop.app).await {}
+    }
+    shop.set_offset_s(0);
 }
 
 async fn download(shop: &Shop, asset: &str) -> bytes::Bytes {

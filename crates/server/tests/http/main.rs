@@ -15,5 +15,7 @@ mod healing;
 mod main_job;
 mod objects;
 mod refusals;
+mod restore;
+mod storage;
 mod support;
 mod uploads_refused;

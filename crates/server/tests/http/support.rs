@@ -35,6 +35,9 @@ use tokio_util::sync::CancellationToken;
 /// One mebibyte: the length of the chunks that have a checksum of their own.
 pub(crate) const CHUNK_BYTES: u64 = 1 << 20;
 
+/// The key of the object by which a store is known; no upload left it.
+pub(crate) const STORE_ID: &str = "models/.stockroom/store-id";
+
 /// Where the bytes go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Backend {
@@ -301,6 +304,26 @@ impl Shop {
         purchase["id"].as_str().unwrap().to_owned()
     }
 
+    /// Sets the clocks of the shop and of its bucket forward.
+    pub(crate) fn set_offset_s(&self, seconds: i64) {
+        self.clock.set_offset_s(seconds);
+        if let Some(chaos) = &self.chaos {
+            chaos.set_clock_skew(seconds);
+        }
+    }
+
+    /// Waits until every store is seen to answer again.
+    pub(crate) async fn stores_answer(&self) {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+        while !self.app.stores.iter().all(|store| store.is_available()) {
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "a store does not answer"
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Where the local store lies.
     pub(crate) fn uploads_folder(&self) -> PathBuf {
         self.folder.path().join("data/uploads")
@@ -310,6 +333,7 @@ impl Shop {
     pub(crate) async fn traces(&self) -> Traces {
         let mut files = Vec::new();
         collect_files(&self.uploads_folder(), &mut files);
+        files.retain(|file| !file.ends_with(STORE_ID));
         files.sort();
         let everything: KeyPrefix = "".parse().unwrap();
         let page = Page {
@@ -328,13 +352,15 @@ impl Shop {
         let claimed = self
             .app
             .catalog
-            .claim_abandoned(some_day, some_day, 1_000)
+            .claim_tombstones(some_day, some_day, 1_000)
             .await
             .unwrap();
         let chaos = self.chaos.as_ref();
         Traces {
             files,
-            versions_in_bucket: chaos.map_or(0, ChaosS3::all_version_count),
+            versions_in_bucket: chaos.map_or(0, |chaos| {
+                chaos.all_version_count() - chaos.versions(STORE_ID).len()
+            }),
             unfinished_uploads: chaos.map_or(0, |chaos| chaos.unfinished_uploads().len()),
             objects: objects
                 .items
@@ -343,6 +369,7 @@ impl Shop {
                 .collect(),
             intents: claimed
                 .iter()
+                .filter(|tombstone| !tombstone.was_live)
                 .map(|upload| upload.key.to_string())
                 .collect(),
         }
@@ -515,7 +542,11 @@ pub(crate) fn repr_digest(bytes: &[u8]) -> String {
     )
 }
 
-fn environment(backend: Backend, folder: &TempDir, chaos: Option<&ChaosS3>) -> Environment {
+pub(crate) fn environment(
+    backend: Backend,
+    folder: &TempDir,
+    chaos: Option<&ChaosS3>,
+) -> Environment {
     let data_dir = folder.path().join("data");
     let mut vars: BTreeMap<String, std::ffi::OsString> = BTreeMap::from([
         ("DATA_DIR".to_owned(), data_dir.into()),
@@ -539,7 +570,7 @@ fn environment(backend: Backend, folder: &TempDir, chaos: Option<&ChaosS3>) -> E
     }
 }
 
-fn client() -> reqwest::Client {
+pub(crate) fn client() -> reqwest::Client {
     reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
@@ -548,7 +579,7 @@ fn client() -> reqwest::Client {
         .unwrap()
 }
 
-fn collect_files(folder: &Path, into: &mut Vec<PathBuf>) {
+pub(crate) fn collect_files(folder: &Path, into: &mut Vec<PathBuf>) {
     let Ok(entries) = std::fs::read_dir(folder) else {
         return;
     };
@@ -563,14 +594,14 @@ fn collect_files(folder: &Path, into: &mut Vec<PathBuf>) {
 }
 
 /// A database with a name of its own on the PostgreSQL server for tests, removed on drop.
-struct TestDatabase {
+pub(crate) struct TestDatabase {
     server: String,
     name: String,
-    url: String,
+    pub(crate) url: String,
 }
 
 impl TestDatabase {
-    fn create() -> Option<Self> {
+    pub(crate) fn create() -> Option<Self> {
         const VARIABLE: &str = "STOCKROOM_TEST_POSTGRES_URL";
         let Ok(server) = std::env::var(VARIABLE) else {
             assert!(

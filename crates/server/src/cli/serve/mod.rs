@@ -19,7 +19,7 @@ use crate::exit::Exit;
 use crate::flows::entitle;
 use crate::http::routes::router;
 use crate::http::server::{Timeouts, serve};
-use crate::workers::engine;
+use crate::workers::{engine, identity};
 
 /// How to serve.
 #[derive(Debug, Args)]
@@ -58,6 +58,9 @@ pub async fn run(context: &Context, args: ServeArgs) -> Result<Exit, CliError> {
         Arc::clone(&context.entropy),
     )
     .await?;
+    // Before the first upload: nothing is written to a folder that is not mounted, or to a bucket
+    // of somebody else. A store that does not answer is looked at again later.
+    identity::settle_all(&app).await;
     let sample = if args.sample_data {
         Some(sample::prepare(&app, &context.loaded.config.data_dir).await?)
     } else {

@@ -6,6 +6,7 @@ pub mod form;
 pub mod get;
 pub mod list;
 pub mod put;
+pub mod restore;
 pub mod sign;
 
 use stockroom_catalog::{AssetDetails, AssetQuery};

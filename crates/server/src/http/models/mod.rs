@@ -4,6 +4,7 @@ pub mod create;
 pub mod delete;
 pub mod get;
 pub mod list;
+pub mod restore;
 pub mod update;
 
 use stockroom_catalog::ModelRow;
@@ -34,6 +35,10 @@ pub async fn permitted(
     Ok(model)
 }
 
+/// Asks the gate about a model.
+///
+/// # Errors
+/// What the gate says.
 fn gate(
     identity: &Identity,
     model: &ModelRow,

@@ -3,7 +3,9 @@
 pub mod delete;
 pub mod get;
 pub mod list;
+pub mod post;
 pub mod put;
+pub mod restore;
 pub mod sign;
 
 use std::collections::BTreeMap;

@@ -16,7 +16,7 @@ use crate::http::problem::{Problem, ProblemBody};
 use crate::http::views::SignedUrlView;
 
 /// Makes a URL with which anybody can read the object until it ends.
-#[utoipa::path(post, path = "/v1/objects/{*key}", tag = "objects",
+#[utoipa::path(post, path = "/v1/objects/{key}/signed-url", tag = "objects",
     params(("key" = String, Path, description = "With its slashes: `models/42/helmet.stl`.")),
     request_body = SignBody,
     responses(

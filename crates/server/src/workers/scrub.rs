@@ -1,0 +1,109 @@
+//! Scrub: read copies that nobody looked at for long, slowly, so that damage is found while
+//! another copy is still whole.
+
+use std::time::Duration;
+
+use stockroom_catalog::{CatalogError, ClaimedPlacement, PlacementStep};
+use stockroom_domain::{PlacementState, StoreName};
+use stockroom_storage::{GuardedStore, Store};
+
+use super::check::{check, is_wrong};
+use crate::app::App;
+use crate::config::EngineSettings;
+use crate::workers::pace::Pace;
+
+/// Each copy is read again after this time, as far as the budget allows.
+pub const INTERVAL: Duration = Duration::from_secs(30 * 86_400);
+
+/// How long a claimed copy is left alone by other servers. Two that read the same one do no harm.
+const LEASE: Duration = Duration::from_secs(3_600);
+
+/// How many bytes may be read of each store.
+#[derive(Debug)]
+pub struct Budgets {
+    local: Option<Pace>,
+    others: Option<Pace>,
+    none: Pace,
+}
+
+impl Budgets {
+    /// The budgets of these settings.
+    #[must_use]
+    pub fn new(settings: &EngineSettings) -> Self {
+        let per_day = |bytes: Option<u64>| bytes.map(|bytes| Pace::per_day(Some(bytes)));
+        Self {
+            local: per_day(settings.scrub_local_bytes_per_day),
+            others: per_day(settings.scrub_s3_bytes_per_day),
+            none: Pace::per_second(None),
+        }
+    }
+
+    /// The budget of a store; none where nothing may be read.
+    fn of(&self, store: &StoreName) -> Option<&Pace> {
+        if *store == StoreName::LOCAL {
+            self.local.as_ref()
+        } else {
+            self.others.as_ref()
+        }
+    }
+}
+
+/// Reads one copy of each store that has budget left; how many were read.
+pub(super) async fn due(app: &App) -> Result<usize, CatalogError> {
+    let mut read = 0;
+    for store in app.stores.iter().filter(|store| store.is_available()) {
+        let Some(budget) = app.scrub.of(store.name()).filter(|budget| budget.is_paid()) else {
+            continue;
+        };
+        let now = app.clock.now();
+        let claimed = app
+            .catalog
+            .claim_unverified(store.name(), now.before(INTERVAL), now, now.after(LEASE), 1)
+            .await?;
+        for claim in claimed {
+            budget.spend(claim.object.size_bytes).await;
+            look(app, store, &claim).await?;
+            read += 1;
+        }
+    }
+    Ok(read)
+}
+
+/// Reads a copy and notes what was seen. The engine heals what is doubted.
+async fn look(
+    app: &App,
+    store: &GuardedStore,
+    claim: &ClaimedPlacement,
+) -> Result<(), CatalogError> {
+    let object = &claim.object;
+    match check(store, object, &app.scrub.none).await {
+        Ok(()) => {
+            let now = app.clock.now();
+            app.catalog
+                .note_verified(object.id, store.name(), now)
+                .await
+                .map(drop)
+        }
+        Err(error) if is_wrong(&error) => {
+            tracing::warn!(%error, object = %object.id, "a copy is damaged");
+            let step = PlacementStep {
+                object_id: object.id,
+                store: store.name(),
+                from: PlacementState::Present,
+                to: PlacementState::Suspect,
+                error: Some(error.detail()),
+            };
+            match app.catalog.step_placement(step, app.clock.now()).await {
+                Ok(()) => app.engine_bell.notify_one(),
+                // It was deleted or doubted meanwhile.
+                Err(CatalogError::Conflict(_)) => {}
+                Err(error) => return Err(error),
+            }
+            Ok(())
+        }
+        Err(error) => {
+            tracing::info!(%error, object = %object.id, "a copy cannot be looked at now");
+            Ok(())
+        }
+    }
+}
