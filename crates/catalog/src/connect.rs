@@ -163,6 +163,12 @@ impl Catalog {
                     .after_connect(move |connection, _| {
                         Box::pin(raw(connection, dialect.writer_session()))
                     })
+                    // On a full disk SQLite rolls back by itself, the driver's ROLLBACK then
+                    // fails, and it takes the connection to be in a transaction for ever. Such a
+                    // connection is replaced.
+                    .before_acquire(|connection, _| {
+                        Box::pin(async move { Ok(!connection.is_in_transaction()) })
+                    })
                     .connect_lazy_with(driver_options.clone()),
             },
             Dialect::Postgres => {

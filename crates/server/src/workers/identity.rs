@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures::future::join_all;
 use serde::{Deserialize, Serialize};
 use stockroom_catalog::{Catalog, CatalogError};
-use stockroom_domain::{Category, Key, StoreName};
+use stockroom_domain::{Category, Key, PlacementState, StoreName};
 use stockroom_storage::{Error, GuardedStore, Identity, Store, WriteOptions};
 
 use crate::app::App;
@@ -20,6 +20,9 @@ pub const OWN_SEGMENT: &str = ".stockroom";
 
 /// How long a look may take. A store that does not answer is looked at again later.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How many recorded copies are looked for in a store without an id.
+const LOOKUPS: u32 = 100;
 
 /// The id object's content.
 #[derive(Debug, Serialize, Deserialize)]
@@ -159,6 +162,10 @@ pub async fn compare(catalog: &Catalog, store: &dyn Store) -> Result<Comparison,
             // Another server may have begun with the store and put a copy there just now.
             match read_label(store).await? {
                 Some(found) if found == recorded => Ok(Comparison::Ours),
+                // The id was noted, and the disk was full or the server died before it was written.
+                None if holds_a_copy(catalog, store).await? => Ok(Comparison::Unlabelled {
+                    recorded: Some(recorded),
+                }),
                 _ => Ok(Comparison::Foreign(
                     "copies are recorded there and it carries no id: it was emptied, or is not \
                      mounted",
@@ -200,11 +207,31 @@ async fn read_label(store: &dyn Store) -> Result<Option<String>, Error> {
         Err(error) if error.is_not_found() => return Ok(None),
         Err(error) => return Err(error),
     };
-    // A damaged label is none that matches.
+    // A damaged label is none: then the copies there tell whose store it is.
     let label: Option<Label> = serde_json::from_slice(&read).ok();
-    Ok(Some(label.map_or_else(String::new, |label| label.store_id)))
+    Ok(label.map(|label| label.store_id))
 }
 
+/// Whether one of the copies that are recorded on the store lies there.
+async fn holds_a_copy(catalog: &Catalog, store: &dyn Store) -> Result<bool, LookError> {
+    let recorded = catalog.list_recorded(None, LOOKUPS).await?;
+    let here = recorded.iter().filter(|object| {
+        object.placements.iter().any(|placement| {
+            placement.store == *store.name() && placement.state == PlacementState::Present
+        })
+    });
+    for object in here {
+        match store.head(&object.location).await {
+            Ok(info) if info.size_bytes == object.size_bytes => return Ok(true),
+            Ok(_) => {}
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(false)
+}
+
+/// Past the guard, which refuses to write to a store that was foreign a moment ago.
 async fn write_label(store: &GuardedStore, id: &str) -> Result<(), Error> {
     let label = Label {
         store_id: id.to_owned(),
@@ -217,6 +244,7 @@ async fn write_label(store: &GuardedStore, id: &str) -> Result<(), Error> {
         ..WriteOptions::default()
     };
     store
+        .inner()
         .put(&label_key(), Bytes::from(bytes), options)
         .await
         .map(drop)
