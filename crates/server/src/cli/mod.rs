@@ -18,6 +18,7 @@ pub mod rm;
 pub mod serve;
 pub mod sign;
 pub mod stat;
+pub mod verify;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -88,6 +89,8 @@ pub enum Command {
     Restore(restore::RestoreArgs),
     /// Make a URL with which anybody can read an object for a while
     Sign(sign::SignArgs),
+    /// Compare the database with the stores, and mend what differs
+    Verify(verify::VerifyArgs),
     /// Make, list and revoke API keys
     #[command(subcommand)]
     Key(KeyCommand),
@@ -102,8 +105,8 @@ impl Command {
     pub const fn log_level(&self) -> Level {
         match self {
             Self::Serve(_) => Level::INFO,
-            // Its findings say all there is to say.
-            Self::Doctor => Level::ERROR,
+            // Their findings say all there is to say.
+            Self::Doctor | Self::Verify(_) => Level::ERROR,
             _ => Level::WARN,
         }
     }
@@ -174,6 +177,7 @@ pub async fn run(context: &Context, command: Command) -> Exit {
         Command::Rm(args) => interruptible(rm::run(context, args)).await,
         Command::Restore(args) => interruptible(restore::run(context, args)).await,
         Command::Sign(args) => interruptible(sign::run(context, args)).await,
+        Command::Verify(args) => interruptible(verify::run(context, args)).await,
         Command::Key(command) => interruptible(key::run(context, command)).await,
         Command::Config => config::run(context).await,
     };

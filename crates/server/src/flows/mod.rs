@@ -2,12 +2,14 @@
 //!
 //! An upload goes `receive -> check -> store -> record`: [`receive`] and [`publish`] or
 //! [`objects`]. A download goes `who -> gate -> where -> deliver`: the gate is
-//! [`stockroom_domain::permits`], the rest is [`deliver`].
+//! [`stockroom_domain::permits`], the rest is [`deliver`]. [`verify`] compares records with bytes.
 
 pub mod deliver;
 pub mod entitle;
 pub mod error;
 pub mod objects;
 pub mod overview;
+pub mod prove;
 pub mod publish;
 pub mod receive;
+pub mod verify;

@@ -40,7 +40,8 @@ pub async fn round(app: &App) -> bool {
 
 async fn repeat(app: &App, bell: &Notify, work: impl AsyncFn(&App) -> bool) {
     loop {
-        let did_something = work(app).await;
+        // In a box: these are large futures, and whoever spawns this one need not know them.
+        let did_something = Box::pin(work(app)).await;
         if app.shutdown.is_cancelled() {
             break;
         }

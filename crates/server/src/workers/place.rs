@@ -10,10 +10,10 @@ use stockroom_domain::PlacementState;
 use stockroom_storage::{Error, ErrorKind, GuardedStore, Operation, Store};
 use tokio::task::JoinSet;
 
-use super::check::{check, is_wrong};
 use super::lease::{self, holding};
 use super::transfer::{sources, transfer};
 use crate::app::App;
+use crate::flows::prove::{is_wrong, prove};
 
 /// The longest wait between two attempts when the failure may pass by itself. It is short: when a
 /// store comes back after an outage, nothing should wait longer than a moment.
@@ -136,7 +136,7 @@ async fn place(
 ) -> Result<(), Failure> {
     let object = &details.object;
     if state == PlacementState::Suspect {
-        match check(store, object, &app.pace).await {
+        match prove(app, store, object, |_| {}).await {
             Ok(()) => return Ok(()),
             Err(error) if is_wrong(&error) => {}
             Err(error) => return Err(error.into()),
@@ -153,7 +153,7 @@ async fn place(
     }
     transfer(app, sources, store, details).await?;
     // What the destination acknowledged is what it will give back: that is seen, not believed.
-    check(store, object, &app.pace).await?;
+    prove(app, store, object, |_| {}).await?;
     Ok(())
 }
 
@@ -180,9 +180,9 @@ async fn is_present(
             }
             Ok(true)
         }
-        Err(CatalogError::Conflict(Conflict::PlacementMoved { found }))
-            if matches!(found, PlacementState::Retiring | PlacementState::Gone) =>
-        {
+        Err(CatalogError::Conflict(Conflict::PlacementMoved {
+            found: PlacementState::Retiring | PlacementState::Gone,
+        })) => {
             if let Err(error) = store.delete(location).await {
                 // The second look at the deleted object will find it.
                 tracing::warn!(%error, "the copy of a deleted object stays for now");

@@ -7,9 +7,9 @@ use stockroom_catalog::{CatalogError, ClaimedPlacement, PlacementStep};
 use stockroom_domain::{PlacementState, StoreName};
 use stockroom_storage::{GuardedStore, Store};
 
-use super::check::{check, is_wrong};
 use crate::app::App;
 use crate::config::EngineSettings;
+use crate::flows::prove::{is_wrong, prove};
 use crate::workers::pace::Pace;
 
 /// Each copy is read again after this time, as far as the budget allows.
@@ -23,7 +23,6 @@ const LEASE: Duration = Duration::from_secs(3_600);
 pub struct Budgets {
     local: Option<Pace>,
     others: Option<Pace>,
-    none: Pace,
 }
 
 impl Budgets {
@@ -34,7 +33,6 @@ impl Budgets {
         Self {
             local: per_day(settings.scrub_local_bytes_per_day),
             others: per_day(settings.scrub_s3_bytes_per_day),
-            none: Pace::per_second(None),
         }
     }
 
@@ -76,7 +74,7 @@ async fn look(
     claim: &ClaimedPlacement,
 ) -> Result<(), CatalogError> {
     let object = &claim.object;
-    match check(store, object, &app.scrub.none).await {
+    match prove(app, store, object, |_| {}).await {
         Ok(()) => {
             let now = app.clock.now();
             app.catalog

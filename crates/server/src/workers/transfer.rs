@@ -4,9 +4,9 @@ use futures::TryStreamExt as _;
 use stockroom_catalog::{ObjectDetails, ObjectRow};
 use stockroom_storage::{ContentHasher, Error, Metadata, Source, Store, WriteOptions};
 
-use super::check::mismatch;
 use crate::app::App;
 use crate::flows::deliver::{self, Recorded};
+use crate::flows::prove::mismatch;
 
 /// The copies that could be copied from, best first.
 pub(super) fn sources(app: &App, object: &ObjectRow, destination: &dyn Store) -> Vec<Source> {
@@ -46,7 +46,7 @@ pub(super) async fn transfer(
         Ok(()) if facts.sha256 == object.sha256 => writer.finish(&facts).await.map(drop),
         Ok(()) => {
             writer.abort().await;
-            Err(mismatch(destination, object))
+            Err(mismatch(destination, object, facts.sha256))
         }
         Err(error) => {
             writer.abort().await;

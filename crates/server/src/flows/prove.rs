@@ -1,0 +1,66 @@
+//! Prove: read a copy to its end and compare its hash with the record.
+
+use futures::TryStreamExt as _;
+use stockroom_catalog::ObjectRow;
+use stockroom_domain::{Key, Sha256Digest};
+use stockroom_storage::{ContentHasher, Error, ErrorKind, Operation, Store};
+
+use crate::app::App;
+
+/// Reads a copy to its end, at the pace of the work in the background. `progress` is told how many
+/// bytes came.
+///
+/// # Errors
+/// `NotFound` or `Corrupt` when the copy is wrong ([`is_wrong`]); that of the store when it does
+/// not tell.
+pub async fn prove(
+    app: &App,
+    store: &dyn Store,
+    object: &ObjectRow,
+    progress: impl FnMut(u64),
+) -> Result<(), Error> {
+    let sha256 = sha256_at(app, store, &object.location, progress).await?;
+    if sha256 == object.sha256 {
+        Ok(())
+    } else {
+        Err(mismatch(store, object, sha256))
+    }
+}
+
+/// The hash of whatever lies at a location. `progress` is told how many bytes came.
+///
+/// # Errors
+/// That of the store.
+pub async fn sha256_at(
+    app: &App,
+    store: &dyn Store,
+    location: &Key,
+    mut progress: impl FnMut(u64),
+) -> Result<Sha256Digest, Error> {
+    let mut read = store.get(location, None).await?;
+    let mut hasher = ContentHasher::new();
+    while let Some(piece) = read.stream.try_next().await? {
+        let bytes = piece.len() as u64;
+        app.pace.spend(bytes).await;
+        hasher.update(&piece);
+        progress(bytes);
+    }
+    Ok(hasher.finish().sha256)
+}
+
+/// Whether an error of a read says that the copy is of no use, not that the store does not tell.
+/// A file whose sectors cannot be read is of no use either.
+#[must_use]
+pub fn is_wrong(error: &Error) -> bool {
+    !matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Denied)
+}
+
+/// The bytes are not those that were recorded.
+#[must_use]
+pub fn mismatch(store: &dyn Store, object: &ObjectRow, actual: Sha256Digest) -> Error {
+    let detail = format!(
+        "the bytes have the SHA-256 {actual}, not {} as recorded",
+        object.sha256
+    );
+    Error::new(store.name(), Operation::Get, ErrorKind::Corrupt, detail).about(&object.location)
+}
