@@ -10,3 +10,4 @@ mod retire;
 pub mod scrub;
 pub mod sweep;
 mod transfer;
+mod versions;

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 
 use super::lease::{self, holding};
 use super::transfer::{sources, transfer};
+use super::versions::remove_old_versions;
 use crate::app::App;
 use crate::flows::prove::{is_wrong, prove};
 
@@ -175,9 +176,7 @@ async fn is_present(
     let location = &details.object.location;
     match app.catalog.step_placement(step, app.clock.now()).await {
         Ok(()) => {
-            if placement.state == PlacementState::Suspect || placement.attempts > 1 {
-                remove_old_versions(app, store, details).await;
-            }
+            remove_old_versions(app, store, &details.object).await;
             Ok(true)
         }
         Err(CatalogError::Conflict(Conflict::PlacementMoved {
@@ -192,15 +191,5 @@ async fn is_present(
         // Somebody else was faster, with the same bytes at the same place.
         Err(CatalogError::Conflict(_)) => Ok(false),
         Err(error) => Err(error),
-    }
-}
-
-/// A bucket with versions keeps the damaged copy beside the new one, and bills it.
-async fn remove_old_versions(app: &App, store: &GuardedStore, details: &ObjectDetails) {
-    let Some(s3) = app.s3.as_ref().filter(|s3| s3.name() == store.name()) else {
-        return;
-    };
-    if let Err(error) = s3.remove_old_versions(&details.object.location).await {
-        tracing::warn!(%error, "older versions stay in the bucket until the next verification");
     }
 }

@@ -1,5 +1,5 @@
 //! Scrub: read copies that nobody looked at for long, slowly, so that damage is found while
-//! another copy is still whole.
+//! another copy is still whole. What a bucket keeps beside a good copy is removed on the way.
 
 use std::time::Duration;
 
@@ -7,6 +7,7 @@ use stockroom_catalog::{CatalogError, ClaimedPlacement, PlacementStep};
 use stockroom_domain::{PlacementState, StoreName};
 use stockroom_storage::{GuardedStore, Store};
 
+use super::versions::remove_old_versions;
 use crate::app::App;
 use crate::config::EngineSettings;
 use crate::flows::prove::{is_wrong, prove};
@@ -76,6 +77,7 @@ async fn look(
     let object = &claim.object;
     match prove(app, store, object, |_| {}).await {
         Ok(()) => {
+            remove_old_versions(app, store, object).await;
             let now = app.clock.now();
             app.catalog
                 .note_verified(object.id, store.name(), now)

@@ -20,6 +20,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// By how much the clock is set forward when the engine finds nothing to do.
 const STEP: Duration = Duration::from_secs(180);
 
+/// After this time the scrub looks at every copy again.
+const MONTH: Duration = Duration::from_hours(31 * 24);
+
+/// How a finding begins that says that the bucket keeps more than one version.
+const VERSIONS: &str = "in the bucket, more versions";
+
 /// What is true of the places where bytes lie, told by what is wrong there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rest {
@@ -47,7 +53,11 @@ pub(crate) async fn settle(world: &World, server: &Server, rest: Rest, what: &st
             began.elapsed() < PATIENCE,
             "{what}: after {PATIENCE:?} catalog, disk and bucket do not agree: {wrong:#?}"
         );
-        world.clock.advance(STEP);
+        // A request that lands late leaves the same bytes twice. That is the scrub's business.
+        let only_versions = wrong.iter().all(|it| it.starts_with(VERSIONS));
+        world
+            .clock
+            .advance(if only_versions { MONTH } else { STEP });
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -142,11 +152,7 @@ fn compare_bucket(world: &World, recorded: &[ObjectRow], wrong: &mut Vec<String>
         wrong.extend(is_other(object, bytes.as_deref()).map(|how| format!("in the bucket {how}")));
         let of_object = chaos.versions(location).len();
         if of_object > 1 {
-            wrong.push(format!(
-                "in the bucket {} versions of {}",
-                of_object,
-                name(object)
-            ));
+            wrong.push(format!("{VERSIONS} ({of_object}): {}", name(object)));
         }
         versions += of_object;
         visible.remove(location);
