@@ -108,15 +108,17 @@ fn parse_placement(text: &str) -> Option<Placement> {
     })
 }
 
-/// Due placements of live objects in one state, longest waiting first.
+/// Due placements of live objects in one state, longest waiting first. The object is looked up by
+/// its id: as a join, PostgreSQL without statistics walks through all live objects for each row.
 macro_rules! due_in_state {
     ($state:literal) => {
         concat!(
             "SELECT p.object_id, p.next_attempt_at FROM placements p \
-             JOIN objects o ON o.id = p.object_id AND o.state = 'live' \
              WHERE p.store = $1 AND p.state = '",
             $state,
-            "' AND p.next_attempt_at <= $2 ORDER BY p.next_attempt_at LIMIT $4"
+            "' AND p.next_attempt_at <= $2 \
+                 AND (SELECT o.state FROM objects o WHERE o.id = p.object_id) = 'live' \
+             ORDER BY p.next_attempt_at LIMIT $4"
         )
     };
 }
@@ -285,18 +287,18 @@ impl Catalog {
             // One query for each state reads the index in its order and stops at the limit,
             // however many are owed.
             sql(concat!(
-                "UPDATE placements SET next_attempt_at = $3, attempts = attempts + 1
-                 WHERE store = $1 AND ",
-                still!("state IN ('copying', 'suspect') AND next_attempt_at <= $2"),
-                " AND object_id IN (
-                     SELECT chosen.object_id FROM (
+                "WITH chosen AS MATERIALIZED (
+                     SELECT due.object_id FROM (
                          SELECT * FROM (",
                 due_in_state!("copying"),
                 ") owed UNION ALL SELECT * FROM (",
                 due_in_state!("suspect"),
                 ") doubted
-                     ) chosen ORDER BY chosen.next_attempt_at LIMIT $4)
-                 RETURNING ",
+                     ) due ORDER BY due.next_attempt_at LIMIT $4)
+                 UPDATE placements SET next_attempt_at = $3, attempts = attempts + 1
+                 WHERE store = $1 AND object_id IN (SELECT chosen.object_id FROM chosen) AND ",
+                still!("state IN ('copying', 'suspect') AND next_attempt_at <= $2"),
+                " RETURNING ",
                 placement_columns!()
             ))
             .bind(store.as_str().to_owned())

@@ -24,7 +24,9 @@ pub(crate) fn sql(text: &'static str) -> Statement {
 
 /// What rows that a subquery has chosen must still fulfil when they are changed: two workers may
 /// choose the same rows, and the second one then finds them changed. As a `CASE` it serves no
-/// index, so that the database looks at the chosen rows and not through all that fulfil it.
+/// index, so that the database looks at the chosen rows and not through all that fulfil it. They
+/// are chosen in a materialized expression: as a plain subquery, PostgreSQL without statistics
+/// chooses again for each row that could be changed.
 macro_rules! still {
     ($condition:literal) => {
         concat!("CASE WHEN ", $condition, " THEN 1 ELSE 0 END = 1")

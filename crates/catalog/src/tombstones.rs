@@ -59,15 +59,15 @@ impl Catalog {
         let rows = tx
             .fetch_all(
                 sql(concat!(
-                    "UPDATE objects SET state = 'gone', gone_at = coalesce(gone_at, $1),
-                         lease_until = $2
-                     WHERE ",
-                    still!("lease_until <= $1 AND state IN ('receiving', 'gone')"),
-                    " AND id IN (
+                    "WITH chosen AS MATERIALIZED (
                          SELECT o.id FROM objects o
                          WHERE o.lease_until <= $1 AND o.state IN ('receiving', 'gone')
                          ORDER BY o.lease_until LIMIT $3)
-                     RETURNING id, key, location, live_at"
+                     UPDATE objects SET state = 'gone', gone_at = coalesce(gone_at, $1),
+                         lease_until = $2
+                     WHERE id IN (SELECT chosen.id FROM chosen) AND ",
+                    still!("lease_until <= $1 AND state IN ('receiving', 'gone')"),
+                    " RETURNING id, key, location, live_at"
                 ))
                 .bind(now.unix_ms())
                 .bind(lease_until.unix_ms())

@@ -53,18 +53,18 @@ impl Catalog {
     ) -> Result<Vec<ClaimedPlacement>> {
         self.claim(|| {
             sql(concat!(
-                "UPDATE placements SET next_attempt_at = $4, attempts = attempts + 1
-                 WHERE store = $1 AND ",
+                "WITH chosen AS MATERIALIZED (
+                     SELECT p.object_id FROM placements p
+                     WHERE p.store = $1 AND p.state = 'present'
+                         AND coalesce(p.verified_at, 0) < $2 AND p.next_attempt_at <= $3
+                         AND (SELECT o.state FROM objects o WHERE o.id = p.object_id) = 'live'
+                     ORDER BY coalesce(p.verified_at, 0) LIMIT $5)
+                 UPDATE placements SET next_attempt_at = $4, attempts = attempts + 1
+                 WHERE store = $1 AND object_id IN (SELECT chosen.object_id FROM chosen) AND ",
                 still!(
                     "state = 'present' AND coalesce(verified_at, 0) < $2 AND next_attempt_at <= $3"
                 ),
-                " AND object_id IN (
-                     SELECT p.object_id FROM placements p
-                     JOIN objects o ON o.id = p.object_id AND o.state = 'live'
-                     WHERE p.store = $1 AND p.state = 'present'
-                         AND coalesce(p.verified_at, 0) < $2 AND p.next_attempt_at <= $3
-                     ORDER BY coalesce(p.verified_at, 0) LIMIT $5)
-                 RETURNING ",
+                " RETURNING ",
                 placement_columns!()
             ))
             .bind(store.as_str().to_owned())

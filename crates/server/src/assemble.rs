@@ -7,7 +7,7 @@ use stockroom_catalog::{Catalog, CatalogError, ConnectOptions};
 use stockroom_domain::{Clock, Entropy, StoreName};
 use stockroom_storage::{
     GuardOptions, GuardedStore, HybridOptions, LocalOptions, LocalStore, Mode, Observer, S3Config,
-    S3ConfigError, S3Retries, S3Store, Storage, Store, UrlSigner,
+    S3ConfigError, S3Retries, S3Store, S3Timeouts, Storage, Store, UrlSigner,
 };
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -91,14 +91,19 @@ pub async fn assemble(
 }
 
 /// The bucket's client, and how patient it is. A buyer or an artist waits at the other end, so
-/// giving up after half a minute beats trying for three.
+/// giving up after 20 seconds beats trying for three minutes. The first of them to meet a bucket
+/// that does not answer opens its breaker.
 fn s3_config(settings: &S3Settings) -> S3Config {
     S3Config {
         retries: S3Retries {
             attempts: 4,
             base: Duration::from_millis(500),
             longest_wait: Duration::from_secs(8),
-            deadline: Duration::from_secs(30),
+            deadline: Duration::from_secs(20),
+        },
+        timeouts: S3Timeouts {
+            answer: Duration::from_secs(10),
+            ..S3Timeouts::default()
         },
         ..settings.store_config()
     }

@@ -222,7 +222,7 @@ async fn a_download_costs_one_query(lab: &Lab, statements: &Statements) {
 }
 
 fn is_about_rows(statement: &str) -> bool {
-    ["SELECT", "INSERT", "UPDATE", "DELETE"]
+    ["SELECT", "INSERT", "UPDATE", "DELETE", "WITH"]
         .iter()
         .any(|verb| statement.starts_with(verb))
         && !["pg_", "schema_migrations"]
@@ -249,6 +249,7 @@ fn reads_a_whole_table(step: &str, statement: &str) -> bool {
             "(subquery",
             "owed",
             "doubted",
+            "due",
             "chosen",
         ]
         .iter()
