@@ -9,7 +9,7 @@ use sqlx::{AnyConnection, AnyPool, ConnectOptions as _, Connection as _};
 use crate::address::{Address, make_file};
 use crate::dialect::Dialect;
 use crate::error::{CatalogError, Result};
-use crate::run::sql;
+use crate::run::{Spoilt, sql};
 use crate::schema;
 
 /// What Stockroom knows, in a database. Cheap to clone; all clones share their connections.
@@ -20,6 +20,7 @@ pub struct Catalog {
     pub(crate) readers: AnyPool,
     /// On SQLite exactly one connection, so that writers queue here, in order, and not in SQLite.
     pub(crate) writers: AnyPool,
+    pub(crate) spoilt: Spoilt,
 }
 
 impl fmt::Debug for Catalog {
@@ -151,6 +152,8 @@ impl Catalog {
         options: &ConnectOptions,
     ) -> Self {
         let most = options.max_connections.max(1);
+        let spoilt = Spoilt::default();
+        let watched = spoilt.clone();
         match dialect {
             Dialect::Sqlite => Self {
                 dialect,
@@ -163,13 +166,12 @@ impl Catalog {
                     .after_connect(move |connection, _| {
                         Box::pin(raw(connection, dialect.writer_session()))
                     })
-                    // On a full disk SQLite rolls back by itself, the driver's ROLLBACK then
-                    // fails, and it takes the connection to be in a transaction for ever. Such a
-                    // connection is replaced.
-                    .before_acquire(|connection, _| {
-                        Box::pin(async move { Ok(!connection.is_in_transaction()) })
+                    .before_acquire(move |connection, _| {
+                        let is_spoilt = watched.take() || connection.is_in_transaction();
+                        Box::pin(async move { Ok(!is_spoilt) })
                     })
                     .connect_lazy_with(driver_options.clone()),
+                spoilt,
             },
             Dialect::Postgres => {
                 let shared = pool(most, options.wait)
@@ -194,6 +196,7 @@ impl Catalog {
                     dialect,
                     readers: shared.clone(),
                     writers: shared,
+                    spoilt,
                 }
             }
         }

@@ -122,6 +122,18 @@ impl Dialect {
         }
     }
 
+    /// Whether a connection on which this happened may not write any more: on SQLite after any
+    /// failure of the disk. A connection to PostgreSQL that is of no use says so by itself.
+    pub(crate) fn spoils_connection(self, error: &sqlx::Error) -> bool {
+        let (Self::Sqlite, sqlx::Error::Database(reported)) = (self, error) else {
+            return false;
+        };
+        let code = reported.code().and_then(|code| code.parse::<u32>().ok());
+        // READONLY, IOERR, CORRUPT, FULL, CANTOPEN; the higher bits tell more.
+        // Source: <https://sqlite.org/rescode.html>.
+        code.is_some_and(|code| matches!(code & 0xff, 8 | 10 | 11 | 13 | 14))
+    }
+
     /// Whether the database undid the transaction so that another could proceed: the same call,
     /// made again at once, finds a quieter moment.
     pub(crate) fn is_lost_race(self, error: &CatalogError) -> bool {
@@ -212,13 +224,14 @@ fn sqlite_constraint(message: &str) -> Option<&'static str> {
 fn sqlite_cause(code: &str) -> Cause {
     const BUSY: i32 = 5;
     const LOCKED: i32 = 6;
+    const READ_ONLY: i32 = 8;
     const IO_ERROR: i32 = 10;
     const FULL: i32 = 13;
     const CANNOT_OPEN: i32 = 14;
     match code.parse::<i32>().map(|code| code & 0xff) {
         Ok(BUSY | LOCKED) => Cause::Busy,
         Ok(FULL) => Cause::Full,
-        Ok(IO_ERROR | CANNOT_OPEN) => Cause::Unavailable,
+        Ok(READ_ONLY | IO_ERROR | CANNOT_OPEN) => Cause::Unavailable,
         _ => Cause::Other,
     }
 }

@@ -2,6 +2,8 @@
 //! when they lost a race.
 
 use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sqlx::any::{Any, AnyArguments, AnyRow};
@@ -12,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::Catalog;
 use crate::dialect::Dialect;
-use crate::error::Result;
+use crate::error::{CatalogError, Result};
 
 /// A statement with its arguments.
 pub(crate) type Statement = Query<'static, Any, AnyArguments>;
@@ -61,7 +63,7 @@ impl Catalog {
         let done = statement
             .execute(&self.writers)
             .await
-            .map_err(|error| self.dialect.error(error))?;
+            .map_err(|error| self.spoilt.error(self.dialect, error))?;
         Ok(done.rows_affected())
     }
 
@@ -71,10 +73,11 @@ impl Catalog {
             .writers
             .begin_with(self.dialect.begin())
             .await
-            .map_err(|error| self.dialect.error(error))?;
+            .map_err(|error| self.spoilt.error(self.dialect, error))?;
         Ok(Tx {
             transaction,
             dialect: self.dialect,
+            spoilt: self.spoilt.clone(),
         })
     }
 
@@ -104,6 +107,28 @@ impl Catalog {
 pub(crate) struct Tx {
     transaction: Transaction<'static, Any>,
     dialect: Dialect,
+    spoilt: Spoilt,
+}
+
+/// Whether the connection that writes to SQLite is of no use any more: after a failure of the
+/// disk, SQLite may have ended the transaction by itself, which the driver does not notice, or may
+/// have opened the file for reading only, which it stays. Whoever takes it next replaces it.
+#[derive(Clone, Default)]
+pub(crate) struct Spoilt(Arc<AtomicBool>);
+
+impl Spoilt {
+    /// Whether it is; a new connection is not.
+    pub(crate) fn take(&self) -> bool {
+        self.0.swap(false, Ordering::Relaxed)
+    }
+
+    /// What an error of the connection means, also for the connection.
+    fn error(&self, dialect: Dialect, error: sqlx::Error) -> CatalogError {
+        if dialect.spoils_connection(&error) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+        dialect.error(error)
+    }
 }
 
 impl Tx {
@@ -113,7 +138,7 @@ impl Tx {
         statement
             .fetch_all(&mut *self.transaction)
             .await
-            .map_err(|error| self.dialect.error(error))
+            .map_err(|error| self.spoilt.error(self.dialect, error))
     }
 
     /// The first row of a statement that gives one row or none.
@@ -126,7 +151,7 @@ impl Tx {
         let done = statement
             .execute(&mut *self.transaction)
             .await
-            .map_err(|error| self.dialect.error(error))?;
+            .map_err(|error| self.spoilt.error(self.dialect, error))?;
         Ok(done.rows_affected())
     }
 
@@ -140,11 +165,11 @@ impl Tx {
 
     /// Makes the changes real and durable.
     pub(crate) async fn commit(self) -> Result<()> {
-        let dialect = self.dialect;
+        let (dialect, spoilt) = (self.dialect, self.spoilt);
         self.transaction
             .commit()
             .await
-            .map_err(|error| dialect.error(error))
+            .map_err(|error| spoilt.error(dialect, error))
     }
 }
 

@@ -54,7 +54,7 @@ async fn fail_everywhere(mode: Mode, scenarios: &[Scenario]) {
         let template = templates.of(scenario).await;
         let counted = count(scenario, template).await;
         println!("{} on {}: {counted:?}", scenario.as_str(), mode.as_str());
-        for order in choice.orders(scenario, counted, &STRIKES, FEW) {
+        for order in choice.orders(scenario, counted, &STRIKES, (FEW, 1)) {
             let point = Point {
                 mode,
                 dialect,

@@ -13,6 +13,15 @@ use crate::server::Server;
 use crate::site::{Mode, Site};
 use crate::template::{Template, Templates};
 
+/// In the long form each call counts; on PostgreSQL, where each point makes a database, each
+/// fourth one.
+const fn step(dialect: Dialect) -> usize {
+    match dialect {
+        Dialect::Sqlite => 1,
+        Dialect::Postgres => 4,
+    }
+}
+
 /// How many points each operation has in the short form for each strike. Copying a database of PostgreSQL takes
 /// longer than all the rest.
 const fn few(dialect: Dialect) -> u64 {
@@ -105,7 +114,7 @@ async fn kill_everywhere(mode: Mode, dialect: Dialect, scenarios: &[Scenario]) {
         let template = templates.of(scenario).await;
         let counted = count(scenario, template).await;
         println!("{} on {}: {counted:?}", scenario.as_str(), mode.as_str());
-        for order in choice.orders(scenario, counted, &STRIKES, few(dialect)) {
+        for order in choice.orders(scenario, counted, &STRIKES, (few(dialect), step(dialect))) {
             let point = Point {
                 mode,
                 dialect,

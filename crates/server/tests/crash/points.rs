@@ -65,13 +65,14 @@ impl Choice {
         }
     }
 
-    /// The orders for this operation: each strike at about `few` numbers where not all are taken.
+    /// The orders for this operation: each strike at about `few` numbers, in the long form at each
+    /// `step`-th one.
     pub(crate) fn orders(
         &self,
         scenario: Scenario,
         counted: Counted,
         strikes: &[(Strike, Calls)],
-        few: u64,
+        (few, step): (u64, usize),
     ) -> Vec<Order> {
         if let Self::One(point) = self {
             let order = parse(point);
@@ -88,7 +89,7 @@ impl Choice {
             let (calls, last) = counted.last(*calls);
             let numbers: Vec<u64> = match seed {
                 Some(_) => drawn(last + BEYOND, few, &random),
-                None => (1..=last + BEYOND).collect(),
+                None => (1..=last + BEYOND).step_by(step).collect(),
             };
             orders.extend(numbers.into_iter().map(|number| Order {
                 strike: *strike,

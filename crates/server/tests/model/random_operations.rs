@@ -102,16 +102,25 @@ async fn random_operations_on_local_disk() {
     .await;
 }
 
-/// Fifty more seeds.
+/// Fifty more seeds, one half beside the other.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "long: make torture"]
 async fn random_operations_on_both_long() {
-    let test = "random_operations_on_both_long";
+    many("random_operations_on_both_long").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: make torture"]
+async fn random_operations_on_both_long_too() {
+    many("random_operations_on_both_long_too").await;
+}
+
+async fn many(test: &'static str) {
     if std::env::var_os("STOCKROOM_SEED").is_some() {
         return run(test, 0, Backend::Hybrid, OPERATIONS, None).await;
     }
     let first = new_seed();
-    for seed in first..first + 50 {
+    for seed in first..first + 25 {
         run(test, seed, Backend::Hybrid, OPERATIONS, None).await;
     }
 }
