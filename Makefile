@@ -2,15 +2,16 @@
 
 ARGS ?=
 
-.PHONY: help run test torture lint audit bench
+.PHONY: help run test torture planted lint audit bench
 
 help:
 	@echo 'make run       build and serve on http://127.0.0.1:8080 with sample models (SQLite, ./data)'
 	@echo 'make test      all tests; sets up PostgreSQL and Garage for itself'
-	@echo 'make torture   the same and the long proofs'
+	@echo 'make torture   the same, the long proofs and the planted bugs'
+	@echo 'make planted   shows that bugs in what always holds turn tests red'
 	@echo 'make lint      formatting, clippy, licences, documentation, tidiness'
 	@echo 'make audit     known vulnerabilities of the dependencies (needs GitHub)'
-	@echo 'make bench     what uploads and signed URLs cost in the storage crate'
+	@echo 'make bench     what uploads and signed URLs cost, and what two stores cost beside one'
 
 # The development profile: nothing is optimised but hashing, so the first start comes soonest, and `make test` uses the
 # same artefacts. Production is `cargo build --release`.
@@ -20,8 +21,13 @@ run:
 test:
 	scripts/test $(ARGS)
 
+# With ARGS only the chosen tests run, and no planted bugs.
 torture:
 	STOCKROOM_TORTURE=1 scripts/test $(ARGS)
+	$(if $(ARGS),,scripts/planted)
+
+planted:
+	scripts/planted $(ARGS)
 
 lint:
 	scripts/lint
@@ -31,3 +37,4 @@ audit:
 
 bench:
 	cargo bench --locked --package stockroom-storage --bench hot_paths $(ARGS)
+	cargo bench --locked --package stockroom --bench hybrid $(ARGS)

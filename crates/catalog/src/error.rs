@@ -89,6 +89,16 @@ pub enum CatalogError {
 }
 
 impl CatalogError {
+    /// Whether the catalog said no: the call has changed nothing, and will not have. After any
+    /// other error a transaction may turn out to have been committed.
+    #[must_use]
+    pub const fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            Self::Conflict(_) | Self::NotFound(_) | Self::InvalidText { .. }
+        )
+    }
+
     /// Whether the same call may succeed later without anybody changing anything.
     #[must_use]
     pub const fn is_transient(&self) -> bool {

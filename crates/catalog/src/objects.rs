@@ -197,7 +197,8 @@ impl Catalog {
     }
 
     /// Deletes the live object with this key for readers at once. Its bytes may be removed from
-    /// `retire_after` on; until then [`Catalog::restore_object`] brings it back.
+    /// `retire_after` on, but not before those of objects that had the key earlier; until then
+    /// [`Catalog::restore_object`] brings it back.
     ///
     /// # Errors
     /// [`CatalogError::NotFound`]; [`Conflict::ObjectInUse`] when it holds the bytes of an asset.
@@ -215,7 +216,10 @@ impl Catalog {
 }
 
 impl Tx {
-    /// Takes the live object of a key away from readers, if there is one.
+    /// Takes the live object of a key away from readers, if there is one. Its bytes stay until
+    /// `retire_after`, and longer than those of every object that had the key before: a restore
+    /// brings back the one that stays longest, and the clocks of servers and the grace period may
+    /// have changed since the others were replaced.
     pub(crate) async fn retire_live(
         &mut self,
         key: &Key,
@@ -223,11 +227,16 @@ impl Tx {
     ) -> Result<Option<ObjectId>> {
         let retired = self
             .fetch_optional(
-                sql("UPDATE objects SET state = 'retiring', retire_after = $2
+                sql(
+                    "UPDATE objects SET state = 'retiring', retire_after = coalesce(
+                         (SELECT max(o.retire_after) + 1 FROM objects o
+                             WHERE o.key = $1 AND o.state = 'retiring' AND o.retire_after >= $2),
+                         $2)
                      WHERE key = $1 AND state = 'live' AND NOT EXISTS (
                          SELECT 1 FROM assets a
                          WHERE a.object_id = objects.id AND a.deleted_at IS NULL)
-                     RETURNING id")
+                     RETURNING id",
+                )
                 .bind(key.as_str())
                 .bind(retire_after.unix_ms()),
             )
@@ -254,7 +263,7 @@ impl Tx {
     }
 
     /// The object with this id, which another row refers to and which is thus there.
-    pub(crate) async fn object(&mut self, id: ObjectId) -> Result<ObjectRow> {
+    pub(crate) async fn object(&mut self, id: &str) -> Result<ObjectRow> {
         let row = self
             .fetch_optional(
                 sql(concat!(
@@ -262,7 +271,7 @@ impl Tx {
                     object_columns!(),
                     " FROM objects o WHERE o.id = $1"
                 ))
-                .bind(id.to_string()),
+                .bind(id.to_owned()),
             )
             .await?
             .ok_or(CatalogError::NotFound(Noun::Object))?;

@@ -8,8 +8,8 @@ use stockroom_domain::{ObjectId, PlacementState, StoreName, Timestamp};
 use crate::Catalog;
 use crate::error::{CatalogError, Conflict, Noun, Result};
 use crate::objects::ObjectRow;
-use crate::row::Record;
-use crate::run::{Statement, sql, still};
+use crate::row::{Record, unless_damaged};
+use crate::run::{Statement, Tx, sql, still};
 
 /// A placement as lists and downloads need it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -272,7 +272,8 @@ impl Catalog {
     /// Takes up to `limit` placements of a store that are owed and due: those of live objects
     /// that are `copying` or `suspect`, longest waiting first. Until `lease_until` nobody else is
     /// given them, and the object's bytes are not removed; a worker that dies needs do nothing,
-    /// and one that needs longer calls [`Catalog::renew_placement`].
+    /// and one that needs longer calls [`Catalog::renew_placement`]. One whose row is damaged is
+    /// logged and not given out.
     ///
     /// # Errors
     /// When the database fails.
@@ -309,7 +310,8 @@ impl Catalog {
         .await
     }
 
-    /// Runs a statement that claims placements and returns them, and adds their objects.
+    /// Runs a statement that claims placements and returns them, and adds their objects. What is
+    /// damaged is left out and stays claimed, so that the next call comes to the others.
     pub(crate) async fn claim(
         &self,
         statement: impl Fn() -> Statement,
@@ -322,9 +324,7 @@ impl Catalog {
         let rows = tx.fetch_all(statement).await?;
         let mut claimed = Vec::with_capacity(rows.len());
         for row in &rows {
-            let placement = PlacementRow::read(row)?;
-            let object = tx.object(placement.object_id).await?;
-            claimed.push(ClaimedPlacement { placement, object });
+            claimed.extend(unless_damaged(tx.with_object(row).await)?);
         }
         tx.commit().await?;
         Ok(claimed)
@@ -376,6 +376,15 @@ impl Catalog {
         )
         .await
         .map(drop)
+    }
+}
+
+impl Tx {
+    /// The placement in the columns that [`placement_columns`] names, with its object.
+    async fn with_object(&mut self, row: &AnyRow) -> Result<ClaimedPlacement> {
+        let placement = PlacementRow::read(row)?;
+        let object = self.object(&placement.object_id.to_string()).await?;
+        Ok(ClaimedPlacement { placement, object })
     }
 }
 

@@ -78,7 +78,7 @@ impl Catalog {
         if restored == 0 {
             return Err(CatalogError::NotFound(Noun::Object));
         }
-        let object = tx.object(id).await?;
+        let object = tx.object(&id.to_string()).await?;
         tx.commit().await?;
         Ok(object)
     }

@@ -11,18 +11,39 @@ use stockroom_domain::{ObjectId, ObjectState, Timestamp};
 use crate::Catalog;
 use crate::error::{CatalogError, Conflict, Noun, Result};
 use crate::objects::ObjectRow;
-use crate::row::Record;
+use crate::row::{Record, unless_damaged};
 use crate::run::{Tx, sql};
 use crate::tombstones::SECOND_LOOK;
 
+/// Objects whose grace period is over, of those with a certain lease, in an order. Nobody may be
+/// copying them.
+macro_rules! due {
+    ($lease:literal, $order:literal) => {
+        concat!(
+            "SELECT o.id, coalesce(o.lease_until, 0) AS lease_until, o.retire_after
+             FROM objects o
+             WHERE o.state = 'retiring' AND o.retire_after <= $1
+                 AND coalesce(o.lease_until, 0) ",
+            $lease,
+            " AND coalesce((SELECT max(p.next_attempt_at) FROM placements p
+                     WHERE p.object_id = o.id AND p.state IN ('copying', 'suspect')), 0)
+                     <= $1
+             ORDER BY ",
+            $order,
+            " LIMIT $2"
+        )
+    };
+}
+
 impl Catalog {
-    /// Takes up to `limit` objects whose grace period is over, longest waiting first, and puts
-    /// their placements to `retiring`. Until `lease_until` nobody else is given them; a worker
-    /// that dies needs do nothing. After the bytes are gone from every store, call
-    /// [`Catalog::finish_retire`].
+    /// Takes up to `limit` objects whose grace period is over and puts their placements to
+    /// `retiring`: those that nobody took yet first, then those whose lease is over for longest.
+    /// So objects whose bytes cannot be removed never stand before the others. Until `lease_until`
+    /// nobody else is given them; a worker that dies needs do nothing. After the bytes are gone
+    /// from every store, call [`Catalog::finish_retire`].
     ///
     /// An object to which a worker may still be copying is left for later: its bytes could arrive
-    /// after they were removed.
+    /// after they were removed. One whose row is damaged is logged and not given out.
     ///
     /// # Errors
     /// When the database fails.
@@ -34,20 +55,25 @@ impl Catalog {
     ) -> Result<Vec<ObjectRow>> {
         let due = self
             .fetch_all(
-                sql("SELECT o.id FROM objects o
-                     WHERE o.state = 'retiring' AND o.retire_after <= $1
-                         AND coalesce(o.lease_until, 0) <= $1
-                         AND coalesce((SELECT max(p.next_attempt_at) FROM placements p
-                             WHERE p.object_id = o.id AND p.state IN ('copying', 'suspect')), 0)
-                             <= $1
-                     ORDER BY o.retire_after LIMIT $2")
+                // One query for each of the two reads the index in its order and stops at the limit;
+                // as one, it would walk through all that are still in their grace period.
+                sql(concat!(
+                    "SELECT due.id FROM (SELECT * FROM (",
+                    due!("= 0", "o.retire_after"),
+                    ") due_first UNION ALL SELECT * FROM (",
+                    due!(
+                        "BETWEEN 1 AND $1",
+                        "coalesce(o.lease_until, 0), o.retire_after"
+                    ),
+                    ") due_again) due ORDER BY due.lease_until, due.retire_after LIMIT $2"
+                ))
                 .bind(now.unix_ms())
                 .bind(i64::from(limit)),
             )
             .await?;
         let mut claimed = Vec::with_capacity(due.len());
         for row in &due {
-            let id = Record::new(row, "objects", "id").parsed("id")?;
+            let id = Record::new(row, "objects", "id").text("id")?;
             // One transaction for each object, so that one that turns out to be written to can be
             // left as it was.
             let object = self
@@ -60,7 +86,7 @@ impl Catalog {
 
     async fn try_claim_retiring(
         &self,
-        id: ObjectId,
+        id: &str,
         now: Timestamp,
         lease_until: Timestamp,
     ) -> Result<Option<ObjectRow>> {
@@ -70,7 +96,7 @@ impl Catalog {
                 sql("UPDATE objects SET lease_until = $3
                      WHERE id = $1 AND state = 'retiring' AND retire_after <= $2
                          AND coalesce(lease_until, 0) <= $2")
-                .bind(id.to_string())
+                .bind(id.to_owned())
                 .bind(now.unix_ms())
                 .bind(lease_until.unix_ms()),
             )
@@ -85,7 +111,7 @@ impl Catalog {
                  WHERE object_id = $1 AND (state = 'present'
                      OR (state IN ('copying', 'suspect') AND next_attempt_at <= $2))",
             )
-            .bind(id.to_string())
+            .bind(id.to_owned())
             .bind(now.unix_ms()),
         )
         .await?;
@@ -95,16 +121,16 @@ impl Catalog {
             .fetch_optional(
                 sql("SELECT p.object_id FROM placements p
                      WHERE p.object_id = $1 AND p.state NOT IN ('retiring', 'gone')")
-                .bind(id.to_string()),
+                .bind(id.to_owned()),
             )
             .await?
             .is_some();
         if written_to {
             return Ok(None);
         }
-        let object = tx.object(id).await?;
+        let object = unless_damaged(tx.object(id).await)?;
         tx.commit().await?;
-        Ok(Some(object))
+        Ok(object)
     }
 
     /// Notes that some bytes of a claimed object could not be removed yet. Nobody is given it

@@ -126,6 +126,19 @@ impl<'r> Record<'r> {
     }
 }
 
+/// What was read, or nothing where the row is damaged: one such row must not keep a worker from all
+/// the others. Whoever runs the server is told, because only they can mend it.
+pub(crate) fn unless_damaged<T>(read: Result<T>) -> Result<Option<T>> {
+    match read {
+        Ok(value) => Ok(Some(value)),
+        Err(CatalogError::Corrupt { table, id, reason }) => {
+            tracing::error!(table, id, reason, "a row is damaged and is passed over");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// What is wrong with a text that has NUL.
 pub(crate) const NUL: &str = "contains a NUL character";
 

@@ -6,11 +6,12 @@
 
 use std::time::Duration;
 
+use sqlx::any::AnyRow;
 use stockroom_domain::{Key, ObjectId, Timestamp};
 
 use crate::Catalog;
 use crate::error::Result;
-use crate::row::Record;
+use crate::row::{Record, unless_damaged};
 use crate::run::{sql, still};
 
 /// How long after the bytes of an object were removed they are removed again: longer than a
@@ -31,11 +32,24 @@ pub struct Tombstone {
     pub was_live: bool,
 }
 
+impl Tombstone {
+    fn read(row: &AnyRow) -> Result<Self> {
+        let row = Record::new(row, "objects", "id");
+        Ok(Self {
+            object_id: row.parsed("id")?,
+            key: row.parsed("key")?,
+            location: row.parsed("location")?,
+            was_live: row.time_or_null("live_at")?.is_some(),
+        })
+    }
+}
+
 impl Catalog {
     /// Takes up to `limit` rows whose bytes nobody may have: uploads that nobody cares for any
     /// more, because their lease is over, and tombstones whose second look is due. From now on
     /// the uploads cannot be recorded. Until `lease_until` nobody else is given the rows; a worker
     /// that dies needs do nothing. Remove their bytes, then call [`Catalog::finish_tombstone`].
+    /// A row that is damaged is logged and not given out.
     ///
     /// # Errors
     /// When the database fails.
@@ -75,16 +89,9 @@ impl Catalog {
             )
             .await?;
         tx.commit().await?;
+        // What is damaged stays leased, so that the next call comes to the others.
         rows.iter()
-            .map(|row| {
-                let row = Record::new(row, "objects", "id");
-                Ok(Tombstone {
-                    object_id: row.parsed("id")?,
-                    key: row.parsed("key")?,
-                    location: row.parsed("location")?,
-                    was_live: row.time_or_null("live_at")?.is_some(),
-                })
-            })
+            .filter_map(|row| unless_damaged(Tombstone::read(row)).transpose())
             .collect()
     }
 

@@ -174,7 +174,7 @@ impl Catalog {
 
     /// Makes a received upload the live object of its key, in one transaction with the step that
     /// takes the key from the object before it. That one's bytes may be removed from
-    /// `retire_after` on.
+    /// `retire_after` on, but not before those of objects that had the key earlier.
     ///
     /// # Errors
     /// [`Conflict::UploadClosed`], [`Conflict::NothingDurable`], [`Conflict::ObjectInUse`] when
@@ -209,7 +209,7 @@ impl Catalog {
         tx.lock_key(&key).await?;
         let replaced = tx.retire_live(&key, retire_after).await?;
         tx.make_live(upload, now).await?;
-        let object = tx.object(upload.object_id).await?;
+        let object = tx.object(&upload.object_id.to_string()).await?;
         tx.commit().await?;
         Ok(RecordedObject { object, replaced })
     }

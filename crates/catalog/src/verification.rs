@@ -7,7 +7,7 @@ use crate::Catalog;
 use crate::error::Result;
 use crate::objects::{ObjectRow, object_columns};
 use crate::placements::{ClaimedPlacement, Placement, placement_columns, read_placements};
-use crate::row::Record;
+use crate::row::{Record, unless_damaged};
 use crate::run::{Assembled, sql, still};
 
 /// What is recorded at a location, in whatever state.
@@ -39,7 +39,7 @@ impl Catalog {
     /// copies of live objects. Until `lease_until` nobody else is given them here; a worker that
     /// dies needs do nothing. [`Catalog::note_verified`] says that a copy matched,
     /// [`Catalog::step_placement`] that it is doubted, and [`Catalog::postpone_placement`] that it
-    /// could not be read for now.
+    /// could not be read for now. One whose row is damaged is logged and not given out.
     ///
     /// # Errors
     /// When the database fails.
@@ -119,7 +119,8 @@ impl Catalog {
     }
 
     /// Up to `limit` live and retiring objects with ids above `after`, in the order of their ids:
-    /// every object that has bytes, when called again with the last id until none comes.
+    /// every object that has bytes, when called again with the last id until none comes. One whose
+    /// row is damaged is logged and left out.
     ///
     /// # Errors
     /// When the database fails.
@@ -128,19 +129,38 @@ impl Catalog {
         after: Option<ObjectId>,
         limit: u32,
     ) -> Result<Vec<ObjectRow>> {
-        let rows = self
-            .fetch_all(
-                sql(concat!(
-                    "SELECT ",
-                    object_columns!(),
-                    " FROM objects o WHERE o.id > $1 AND o.state IN ('live', 'retiring')
-                     ORDER BY o.id LIMIT $2"
-                ))
-                // Every id is above the empty text.
-                .bind(after.map_or_else(String::new, |id| id.to_string()))
-                .bind(i64::from(limit)),
-            )
-            .await?;
-        rows.iter().map(ObjectRow::read).collect()
+        // Every id is above the empty text.
+        let mut after = after.map_or_else(String::new, |id| id.to_string());
+        let mut missing = i64::from(limit);
+        let mut objects = Vec::new();
+        loop {
+            let rows = self
+                .fetch_all(
+                    sql(concat!(
+                        "SELECT ",
+                        object_columns!(),
+                        " FROM objects o WHERE o.id > $1 AND o.state IN ('live', 'retiring')
+                         ORDER BY o.id LIMIT $2"
+                    ))
+                    .bind(after)
+                    .bind(missing),
+                )
+                .await?;
+            let mut damaged = 0;
+            for row in &rows {
+                match unless_damaged(ObjectRow::read(row))? {
+                    Some(object) => objects.push(object),
+                    None => damaged += 1,
+                }
+            }
+            // An empty answer would say that this was the end, so others take their places.
+            let Some(last) = rows.last().filter(|_| damaged > 0) else {
+                return Ok(objects);
+            };
+            after = Record::new(last, "objects", "object_id")
+                .text("object_id")?
+                .to_owned();
+            missing = damaged;
+        }
     }
 }

@@ -12,3 +12,9 @@ CREATE INDEX placements_owed ON placements (store, updated_at, state)
 
 -- The object that a restore of a key brings back.
 CREATE INDEX objects_retiring_by_key ON objects (key, retire_after) WHERE state = 'retiring';
+
+-- Deleted objects in the order in which their bytes are to be removed: those that no worker took
+-- yet, then those that wait for another attempt.
+CREATE INDEX objects_to_retire ON objects (coalesce(lease_until, 0), retire_after)
+    WHERE state = 'retiring';
+DROP INDEX objects_retiring;

@@ -25,7 +25,8 @@ fn options() -> ConnectOptions {
     }
 }
 
-async fn tamper(lab: &Lab, statement: &'static str) {
+/// Changes the database past the catalog.
+pub(crate) async fn tamper(lab: &Lab, statement: &'static str) {
     sqlx::any::install_default_drivers();
     let mut connection = AnyConnection::connect(&lab.url).await.unwrap();
     sqlx::raw_sql(statement)
@@ -92,7 +93,9 @@ async fn an_older_database_gets_what_it_lacks(lab: &Lab) {
     tamper(
         lab,
         "DROP INDEX placements_by_verification; DROP INDEX placements_owed;
-         DROP INDEX objects_retiring_by_key; DELETE FROM schema_migrations WHERE version > 1;",
+         DROP INDEX objects_retiring_by_key; DROP INDEX objects_to_retire;
+         CREATE INDEX objects_retiring ON objects (retire_after) WHERE state = 'retiring';
+         DELETE FROM schema_migrations WHERE version > 1;",
     )
     .await;
     let before = Catalog::probe(&lab.url, &options()).await.unwrap();
@@ -107,7 +110,7 @@ async fn an_older_database_gets_what_it_lacks(lab: &Lab) {
     tamper(
         lab,
         "DROP INDEX placements_by_verification; DROP INDEX placements_owed;
-         DROP INDEX objects_retiring_by_key;",
+         DROP INDEX objects_retiring_by_key; DROP INDEX objects_to_retire;",
     )
     .await;
 }

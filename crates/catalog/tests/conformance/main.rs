@@ -9,6 +9,7 @@
 
 mod assets;
 mod connect;
+mod damaged;
 mod keys;
 mod lab;
 mod models;

@@ -115,8 +115,11 @@ const MADE_FOR: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "ORDER BY o.retire_after LIMIT",
-        &["SEARCH o USING INDEX objects_retiring (retire_after<?)"],
-        &["using objects_retiring on objects o"],
+        &[
+            "SEARCH o USING INDEX objects_to_retire (<expr>=? AND retire_after<?)",
+            "SEARCH o USING INDEX objects_to_retire (<expr>>? AND <expr><?)",
+        ],
+        &["using objects_to_retire on objects o"],
     ),
     (
         "AS owed_store",

@@ -9,6 +9,7 @@ use crate::{assert_conflict, assert_not_found};
 on_both_databases!(
     a_deleted_object_comes_back_as_it_was,
     the_object_that_was_deleted_last_comes_back,
+    an_object_that_was_replaced_never_comes_back_for_the_deleted_one,
     a_key_that_was_taken_stays_taken,
     nothing_comes_back_after_the_grace_period,
     nothing_comes_back_once_its_bytes_are_being_removed,
@@ -95,6 +96,51 @@ async fn the_object_that_was_deleted_last_comes_back(lab: &Lab) {
         .unwrap();
     let outcome = catalog.restore_object(&upload.key, lab.now()).await;
     assert_not_found!(outcome, Object);
+}
+
+async fn an_object_that_was_replaced_never_comes_back_for_the_deleted_one(lab: &Lab) {
+    let catalog = &lab.catalog;
+    lab.put("temp/a").await;
+    let second = lab.put("temp/a").await;
+    let deleted = second.object;
+    let replaced = second.replaced.unwrap();
+    // The server that deletes has a clock that is behind that of the one that replaced, or the
+    // grace period was shortened in between.
+    for earlier in [lab.after(60), lab.after(3600), lab.now()] {
+        catalog.retire_object(&deleted.key, earlier).await.unwrap();
+        let row = catalog.find_object_by_id(replaced).await.unwrap().unwrap();
+        let last = row.object.retire_after.unwrap();
+        let row = catalog
+            .find_object_by_id(deleted.id)
+            .await
+            .unwrap()
+            .unwrap();
+        let expected = earlier.max(last.after(std::time::Duration::from_millis(1)));
+        assert_eq!(row.object.retire_after, Some(expected));
+        let restored = catalog.restore_object(&deleted.key, lab.now()).await;
+        assert_eq!(restored.unwrap(), deleted);
+    }
+    // Also when it is replaced, and the one that replaced it is deleted.
+    let upload = lab.open("temp/a").await;
+    let received = lab.received(&upload);
+    let third = catalog
+        .record_object(&received, lab.now(), lab.after(1))
+        .await
+        .unwrap();
+    assert_eq!(third.replaced, Some(deleted.id));
+    let long_ago = lab.now();
+    catalog.retire_object(&deleted.key, long_ago).await.unwrap();
+    let restored = catalog.restore_object(&deleted.key, lab.now()).await;
+    assert_eq!(restored.unwrap(), third.object);
+    // Objects of other keys have nothing to do with it.
+    let other = lab.put("temp/b").await.object;
+    let retire_after = lab.after(2);
+    catalog
+        .retire_object(&other.key, retire_after)
+        .await
+        .unwrap();
+    let row = catalog.find_object_by_id(other.id).await.unwrap().unwrap();
+    assert_eq!(row.object.retire_after, Some(retire_after));
 }
 
 async fn a_key_that_was_taken_stays_taken(lab: &Lab) {

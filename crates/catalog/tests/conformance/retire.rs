@@ -15,6 +15,7 @@ on_both_databases!(
     a_doubted_copy_that_is_replaced_keeps_its_claim,
     a_store_at_a_time_is_emptied,
     a_retirement_that_failed_waits,
+    objects_that_cannot_be_removed_stand_behind_the_others,
     a_copy_and_a_removal_never_begin_together,
 );
 
@@ -144,6 +145,34 @@ async fn a_retirement_that_failed_waits(lab: &Lab) {
     let second_look = due.after(stockroom_catalog::SECOND_LOOK);
     let looked_at = catalog.claim_tombstones(second_look, second_look, 9).await;
     assert_eq!(looked_at.unwrap().len(), 1);
+}
+
+async fn objects_that_cannot_be_removed_stand_behind_the_others(lab: &Lab) {
+    let catalog = &lab.catalog;
+    let mut objects = Vec::new();
+    for n in 0..4 {
+        let object = lab.put(&format!("models/{n}")).await.object;
+        catalog.retire_object(&object.key, lab.now()).await.unwrap();
+        objects.push(object.id);
+    }
+    // The store of all of them is away for good. Each is due again a minute later, when the
+    // worker comes by again.
+    let wait = Duration::from_secs(60);
+    let mut now = lab.now();
+    for expected in [&objects[..2], &objects[2..], &objects[..2], &objects[2..]] {
+        let claimed = catalog.claim_retiring(now, now.after(wait), 2).await;
+        let taken: Vec<_> = claimed.unwrap().iter().map(|object| object.id).collect();
+        assert_eq!(taken, expected);
+        for id in taken {
+            catalog.postpone_retire(id, now, wait).await.unwrap();
+        }
+        now = now.after(wait);
+    }
+    // What was deleted only now does not wait for those.
+    let object = lab.put("models/new").await.object;
+    catalog.retire_object(&object.key, now).await.unwrap();
+    let claimed = catalog.claim_retiring(now, now.after(wait), 1).await;
+    assert_eq!(claimed.unwrap()[0].id, object.id);
 }
 
 async fn a_copy_and_a_removal_never_begin_together(lab: &Lab) {
