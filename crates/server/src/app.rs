@@ -72,6 +72,8 @@ pub struct Parts {
     pub scrub: Budgets,
     /// When the bucket was last asked for uploads in parts that never ended.
     pub uploads_looked_at: LastLook,
+    /// When stores of somebody else were last looked at.
+    pub foreign_looked_at: LastLook,
 }
 
 /// Bounds of what callers may do.

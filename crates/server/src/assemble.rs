@@ -87,6 +87,7 @@ pub async fn assemble(
         pace: Pace::per_second(config.engine.max_bytes_per_second),
         scrub: Budgets::new(&config.engine),
         uploads_looked_at: LastLook::default(),
+        foreign_looked_at: LastLook::default(),
     }))
 }
 

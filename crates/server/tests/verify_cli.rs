@@ -11,10 +11,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write as _;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use chaos_s3::{ChaosS3, Fault, FaultAction, Operation, Options};
 use futures::StreamExt as _;
@@ -29,7 +29,7 @@ use stockroom::flows::verify::{
 };
 use stockroom::flows::{deliver, objects};
 use stockroom::workers::engine;
-use stockroom_domain::{Key, StoreName, SystemClock, SystemEntropy};
+use stockroom_domain::{Clock as _, Key, StoreName, SystemClock, SystemEntropy};
 use tempfile::TempDir;
 
 /// The object in each store that tells whose it is.
@@ -86,6 +86,13 @@ impl Ended {
             .collect();
         lines.sort();
         lines
+    }
+
+    /// What was done about each finding, or why nothing was.
+    fn findings_done(&self) -> Vec<String> {
+        let objects = self.objects();
+        let done = objects.iter().filter_map(|object| object["done"].as_str());
+        done.map(str::to_owned).collect()
     }
 
     fn summary(&self) -> Value {
@@ -145,6 +152,13 @@ impl Place {
         self.folder.path().join("data/uploads").join(location)
     }
 
+    /// Writes a file that nobody knows of, and that has lain there since before the last month.
+    fn leave(&self, location: &str, content: &str) {
+        let path = self.file(location);
+        fs::write(&path, content).expect("to write");
+        age(&path);
+    }
+
     fn spawn(&self, arguments: &[&str]) -> Child {
         Command::new(env!("CARGO_BIN_EXE_stockroom"))
             .args(arguments)
@@ -200,6 +214,15 @@ impl Place {
             .await
             .expect("an app")
     }
+}
+
+/// Makes a file look as if it was written 31 days ago.
+fn age(path: &Path) {
+    let then = SystemClock.now().before(Duration::from_secs(31 * 86_400));
+    let then = Duration::from_millis(then.unix_ms().cast_unsigned());
+    let file = fs::File::options().write(true).open(path);
+    file.and_then(|file| file.set_modified(SystemTime::UNIX_EPOCH + then))
+        .expect("to set the time");
 }
 
 fn ended(child: Child) -> Ended {
@@ -406,10 +429,10 @@ async fn a_small_budget_reads_what_was_not_read_for_longest() {
 }
 
 #[tokio::test]
-async fn bytes_that_nobody_recorded_are_told_and_with_repair_deleted() {
+async fn bytes_that_nobody_recorded_are_told_and_deleted_when_that_is_asked_for() {
     let place = Place::hybrid().await;
     place.put("models/a.stl", b"a");
-    fs::write(place.file("models/left.stl"), "left").expect("to write");
+    place.leave("models/left.stl", "left");
     place.s3().plant("models/left.stl", "older");
     place.s3().plant("models/left.stl", "newer");
     // What is no key is none of ours.
@@ -423,18 +446,126 @@ async fn bytes_that_nobody_recorded_are_told_and_with_repair_deleted() {
         "extra local models/left.stl true",
         "extra s3 models/left.stl true",
     ];
-    place.expect(&["--repair"], 0, &findings);
+    place.expect(&["--repair", "--delete-unrecorded"], 0, &findings);
     assert!(!place.file("models/left.stl").exists());
     assert_eq!(place.s3().versions("models/left.stl"), []);
     assert!(place.s3().body("elsewhere/backup.tar").is_some());
     assert!(place.file(LABEL).exists() && place.s3().body(LABEL).is_some());
-    // The place is free again.
+    // A request to delete may arrive late, so the place is never used again.
     place.put("models/left.stl", b"mine");
-    assert_eq!(
-        fs::read(place.file("models/left.stl")).expect("a file"),
-        b"mine"
+    assert!(!place.file("models/left.stl").exists());
+    assert_eq!(place.s3().versions("models/left.stl"), []);
+    let get = place.run_with_stdin(&["get", "models/left.stl", "-"], b"");
+    assert_eq!((get.code, get.stdout.as_str()), (Some(0), "mine"));
+    place.expect(&["--hash-budget", "all"], 0, &[]);
+}
+
+#[tokio::test]
+async fn what_came_after_a_backup_of_the_database_is_kept() {
+    let place = Place::hybrid().await;
+    place.put("models/a.stl", b"before");
+    let backup: BTreeMap<PathBuf, Vec<u8>> = files(&place.folder.path().join("data"))
+        .into_iter()
+        .filter(|path| !path.starts_with(place.file("")))
+        .map(|path| (path.clone(), fs::read(&path).expect("a file")))
+        .collect();
+    assert!(!backup.is_empty());
+    place.put("models/b.stl", b"after");
+    for path in files(&place.folder.path().join("data")) {
+        if !path.starts_with(place.file("")) {
+            fs::remove_file(path).expect("to delete");
+        }
+    }
+    for (path, content) in backup {
+        fs::write(path, content).expect("to restore");
+    }
+    place.expect(
+        &[],
+        1,
+        &["extra local models/b.stl -", "extra s3 models/b.stl -"],
     );
-    place.expect(&[], 0, &[]);
+    let findings = [
+        "extra local models/b.stl false",
+        "extra s3 models/b.stl false",
+    ];
+    let ended = place.expect(&["--repair"], 1, &findings);
+    let done = "kept, because it is not known to be older than 30 days: after a restored database \
+                it may be the only trace of an upload";
+    assert_eq!(ended.objects()[0]["done"], done);
+    // An old copy is no reason to delete a young one on another store, nor the other way round.
+    age(&place.file("models/b.stl"));
+    let ended = place.expect(&["--repair"], 1, &findings);
+    let done = ended.findings_done();
+    let why = "kept, because s3 has something there too, not known to be older than 30 days";
+    assert!(done.iter().any(|it| it == why), "{ended:?}");
+    let local = ["--repair", "--store", "local", "--delete-unrecorded"];
+    let ended = place.expect(&local, 1, &findings[..1]);
+    let why = "kept, because s3 has something there too, and is not repaired with it";
+    assert_eq!(ended.findings_done(), [why]);
+    // The server that begins with this database deletes nothing either.
+    let app = place.app().await;
+    while engine::round(&app).await {}
+    app.catalog.close().await;
+    assert_eq!(
+        fs::read(place.file("models/b.stl")).expect("a file"),
+        b"after"
+    );
+    assert_eq!(
+        place.s3().body("models/b.stl").expect("bytes").as_ref(),
+        b"after"
+    );
+}
+
+#[test]
+fn old_bytes_that_nobody_recorded_are_deleted_and_young_ones_kept() {
+    let place = Place::local();
+    place.put("models/a.stl", b"a");
+    place.leave("models/old.stl", "old");
+    fs::write(place.file("models/young.stl"), "young").expect("to write");
+    let findings = [
+        "extra local models/old.stl true",
+        "extra local models/young.stl false",
+    ];
+    place.expect(&["--repair"], 3, &findings);
+    assert!(!place.file("models/old.stl").exists());
+    assert!(place.file("models/young.stl").exists());
+    // What comes back to a place that was given up is accounted for as deleted, however young.
+    fs::write(place.file("models/old.stl"), "late").expect("to write");
+    let findings = [
+        "extra local models/old.stl true",
+        "extra local models/young.stl false",
+    ];
+    place.expect(&["--repair"], 3, &findings);
+    assert!(!place.file("models/old.stl").exists());
+}
+
+#[tokio::test]
+async fn the_only_copy_is_healed_when_it_was_put_back_by_hand() {
+    let place = Place::local();
+    let content = bytes(5);
+    place.put("models/a.stl", &content);
+    let mut damaged = content.clone();
+    damaged[9] ^= 1;
+    fs::write(place.file("models/a.stl"), &damaged).expect("to write");
+    let get = place.spawn(&["get", "models/a.stl", "-"]);
+    let get = get.wait_with_output().expect("to wait");
+    assert!(!get.status.success(), "damaged bytes were delivered");
+    let app = place.app().await;
+    while engine::round(&app).await {}
+    app.catalog.close().await;
+    let findings = [
+        "lost - models/a.stl false",
+        "wrong_hash local models/a.stl false",
+    ];
+    place.expect(&["--repair"], 1, &findings);
+    fs::write(place.file("models/a.stl"), &content).expect("to write");
+    let ended = place.expect(&[], 0, &["under_placed local models/a.stl -"]);
+    let detail = ended.objects()[0]["detail"].to_string();
+    // The engine has given up for an hour.
+    assert!(detail.contains("no other copy is left"), "{detail}");
+    let findings = ["under_placed local models/a.stl true"];
+    place.expect(&["--repair"], 0, &findings);
+    place.expect(&["--hash-budget", "all"], 0, &[]);
 }
 
 #[tokio::test]
@@ -465,7 +596,8 @@ fn bytes_that_somebody_moved_are_not_deleted() {
     place.put("models/a.stl", b"whole");
     let (from, to) = (place.file("models/a.stl"), place.file("models/moved.stl"));
     fs::rename(&from, &to).expect("to move");
-    fs::write(place.file("models/left.stl"), "other").expect("to write");
+    age(&to);
+    place.leave("models/left.stl", "other");
     place.expect(
         &["--repair"],
         3,
@@ -588,15 +720,8 @@ async fn a_copy_that_is_owed_is_told_and_is_no_failure() {
         .to_owned();
     assert!(done.contains("AccessDenied"), "{done}");
     place.s3().clear_faults();
-    let placed = async {
-        // The engine waits a little longer after each failure.
-        while place.verify(&["--repair"]).findings() != ["under_placed s3 models/a.stl true"] {
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), placed)
-        .await
-        .expect("to be placed soon");
+    // The engine would wait a little longer after each failure; who repairs has mended something.
+    place.expect(&["--repair"], 0, &["under_placed s3 models/a.stl true"]);
     place.expect(&[], 0, &[]);
 }
 
@@ -633,13 +758,14 @@ async fn what_a_store_does_not_tell_is_not_missing() {
 async fn nothing_is_deleted_when_too_much_would_go() {
     let place = Place::hybrid().await;
     place.put("models/a.stl", b"a");
-    fs::write(place.file("models/left.stl"), "left").expect("to write");
+    place.leave("models/left.stl", "left");
     for index in 0..11 {
         place
             .s3()
             .plant(&format!("models/left-{index}.stl"), "left");
     }
-    let ended = place.verify(&["--repair"]);
+    let repair = ["--repair", "--delete-unrecorded"];
+    let ended = place.verify(&repair);
     assert_eq!(
         (ended.code, ended.error_code().as_str()),
         (Some(1), "too_many_deletions")
@@ -651,9 +777,9 @@ async fn nothing_is_deleted_when_too_much_would_go() {
     );
     assert!(place.file("models/left.stl").exists());
     assert_eq!(place.s3().keys().len(), 13);
-    let ended = place.verify(&["--repair", "--max-delete-share", "91"]);
+    let ended = place.verify(&[&repair[..], &["--max-delete-share", "91"]].concat());
     assert_eq!(ended.error_code(), "too_many_deletions");
-    let ended = place.verify(&["--repair", "--max-delete-share", "92"]);
+    let ended = place.verify(&[&repair[..], &["--max-delete-share", "92"]].concat());
     assert_eq!(
         (ended.code, ended.findings().len()),
         (Some(0), 12),
@@ -687,14 +813,16 @@ async fn a_store_of_somebody_else_is_left_alone_until_it_is_accepted() {
     assert!(ended.findings().is_empty(), "{ended:?}");
     assert!(first.s3().body("models/first.stl").is_some());
     // Without it the other store can be mended.
-    fs::write(second.file("models/left.stl"), "left").expect("to write");
+    second.leave("models/left.stl", "left");
     let findings = ["extra local models/left.stl true"];
     second.expect(&["--repair", "--store", "local"], 0, &findings);
     let findings = [
-        "extra s3 models/first.stl true",
+        "extra s3 models/first.stl false",
         "under_placed s3 models/second.stl true",
     ];
-    second.expect(&["--repair", "--accept-store", "s3"], 0, &findings);
+    second.expect(&["--repair", "--accept-store", "s3"], 3, &findings);
+    let findings = ["extra s3 models/first.stl true"];
+    second.expect(&["--repair", "--delete-unrecorded"], 0, &findings);
     assert!(first.s3().body("models/first.stl").is_none());
     second.expect(&[], 0, &[]);
 }
@@ -730,7 +858,7 @@ async fn a_bucket_that_does_not_answer_is_told_once() {
         place.put(key, b"bytes");
     }
     fs::remove_file(place.file("models/a.stl")).expect("to delete");
-    fs::write(place.file("models/left.stl"), "left").expect("to write");
+    place.leave("models/left.stl", "left");
     place.s3().set_online(false).expect("to stop");
     let findings = [
         "extra local models/left.stl -",
@@ -802,6 +930,7 @@ fn what_cannot_be_meant_is_a_usage_error() {
         &["--hash-budget", "much"],
         &["--hash-budget", "10 %"],
         &["--max-delete-share", "101"],
+        &["--delete-unrecorded"],
         &["--accept-store"],
     ] {
         assert_eq!(place.verify(arguments).code, Some(2), "{arguments:?}");
@@ -813,7 +942,7 @@ fn what_cannot_be_meant_is_a_usage_error() {
 fn people_get_a_table() {
     let place = Place::local();
     place.put("models/a.stl", b"a");
-    fs::write(place.file("models/left.stl"), "left").expect("to write");
+    place.leave("models/left.stl", "left");
     let words = place.run_with_stdin(&["verify", "--repair"], b"");
     assert_eq!(words.code, Some(0), "{words:?}");
     let lines: Vec<Vec<&str>> = words
@@ -884,6 +1013,7 @@ async fn uploads_deletions_and_the_engine_beside_it_are_no_findings() {
         stores: Vec::new(),
         hash_budget: HashBudget::All,
         max_delete_percent: 100,
+        delete_unrecorded: true,
     };
     let mut findings = Findings::default();
     let mut runs = 0;
@@ -994,6 +1124,21 @@ async fn more_objects_than_one_page_are_compared_each_once() {
     let there = OBJECTS as u64 - 4;
     assert_eq!(counts, [Some(there), Some(there), Some(200)]);
     assert_eq!(summary["findings"]["missing"], 4);
+}
+
+/// All files below a folder.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).expect("a folder");
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    paths
+        .flat_map(|path| {
+            if path.is_dir() {
+                files(&path)
+            } else {
+                vec![path]
+            }
+        })
+        .collect()
 }
 
 async fn put(app: &App, key: &str, content: Vec<u8>) {

@@ -38,6 +38,10 @@ pub struct VerifyArgs {
     #[arg(long, value_name = "PERCENT", default_value_t = 10,
           value_parser = clap::value_parser!(u8).range(..=100))]
     max_delete_share: u8,
+    /// Delete bytes at locations that the database has never known, however young they are; without
+    /// it only those older than 30 days
+    #[arg(long, requires = "repair")]
+    delete_unrecorded: bool,
     /// Take over a store that carries another id than the database knows, or none; may be given
     /// several times
     #[arg(long, value_name = "NAME")]
@@ -72,6 +76,7 @@ async fn compare(context: &Context, app: &App, args: VerifyArgs) -> Result<Exit,
         stores: configured(app, &args.store)?,
         hash_budget: args.hash_budget,
         max_delete_percent: args.max_delete_share,
+        delete_unrecorded: args.delete_unrecorded,
     };
     for name in configured(app, &args.accept_store)? {
         accept(app, &name).await?;

@@ -47,7 +47,7 @@ impl Recorded<'_> {
         Expected {
             size_bytes: self.object.size_bytes,
             // Sums that cannot be read are damage in the record: the bytes are sent without the
-            // check rather than not at all, and the scrub finds the record.
+            // check rather than not at all.
             chunk_sums: ChunkSums::from_bytes(self.chunk_sums).ok(),
         }
     }

@@ -31,12 +31,12 @@ where
             app.wake_engine([&received]);
             Ok(recorded.object)
         }
-        // As in `record_assets`: a lost answer may hide a commit, so the bytes stay.
-        Err(error) if error.is_transient() => Err(error.into()),
-        Err(error) => {
+        Err(error) if error.is_refusal() => {
             discard(app, received).await;
             Err(error.into())
         }
+        // As in `record_assets`: a failure may hide a commit, so the bytes stay.
+        Err(error) => Err(error.into()),
     }
 }
 

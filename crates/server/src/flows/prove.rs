@@ -2,7 +2,7 @@
 
 use futures::TryStreamExt as _;
 use stockroom_catalog::ObjectRow;
-use stockroom_domain::{Key, Sha256Digest};
+use stockroom_domain::{Key, Sha256Digest, StoreName};
 use stockroom_storage::{ContentHasher, Error, ErrorKind, Operation, Store};
 
 use crate::app::App;
@@ -48,11 +48,16 @@ pub async fn sha256_at(
     Ok(hasher.finish().sha256)
 }
 
-/// Whether an error of a read says that the copy is of no use, not that the store does not tell.
-/// A file whose sectors cannot be read is of no use either.
+/// Whether an error of a read proves that the copy is of no use; else the store only does not
+/// tell. A file whose sectors cannot be read is of no use either, but an odd answer of a bucket
+/// proves nothing.
 #[must_use]
 pub fn is_wrong(error: &Error) -> bool {
-    !matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Denied)
+    match error.kind() {
+        ErrorKind::NotFound | ErrorKind::Corrupt | ErrorKind::RangeNotSatisfiable { .. } => true,
+        ErrorKind::Other => *error.store() == StoreName::LOCAL,
+        _ => false,
+    }
 }
 
 /// The bytes are not those that were recorded.

@@ -95,15 +95,15 @@ pub async fn record_assets(
             app.wake_engine(files.iter().map(|(_, received)| received));
             Ok(rows)
         }
-        // The answer of the database may be lost after the commit; then the rows are real and
-        // the bytes must stay. The sweep removes them if the rows are not.
-        Err(error) if error.is_transient() => Err(error.into()),
-        Err(error) => {
+        Err(error) if error.is_refusal() => {
             for (_, received) in files {
                 discard(app, received).await;
             }
             Err(error.into())
         }
+        // The database may have failed after the commit, or may make it real when it recovers:
+        // then the bytes must be there. The sweep removes them if the rows are not.
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -14,6 +14,7 @@ use stockroom_catalog::{NewUpload, ObjectFacts, ReceivedUpload};
 use stockroom_domain::{Key, ObjectId, PlacementState, Sha256Digest, StoreName, Timestamp};
 use stockroom_formats::{Checker, Report};
 use stockroom_storage::{Facts, Metadata, Store as _, Stored, Upload, WriteOptions};
+use tokio::task::AbortHandle;
 
 use crate::app::App;
 use crate::flows::error::FlowError;
@@ -53,6 +54,12 @@ pub struct Received {
     pub placements: Vec<(StoreName, PlacementState)>,
     /// What the format check found.
     pub report: Option<Report>,
+    /// Keeps the sweep away while other files of the same call still come.
+    #[expect(
+        dead_code,
+        reason = "it works by being there, and ends when it is dropped"
+    )]
+    kept: Kept,
 }
 
 impl Received {
@@ -102,8 +109,17 @@ where
         })
         .await?
         .location;
-    match store(app, object, &location, intake, body).await {
+    let upload = match open(app, &location, &intake).await {
+        Ok(upload) => upload,
+        Err(error) => {
+            // No byte has left.
+            forget(app, object).await;
+            return Err(error);
+        }
+    };
+    match store(app, object, upload, intake, body).await {
         Ok((stored, report)) => Ok(Received {
+            kept: Kept::begin(app, object),
             object,
             location,
             placements: placement_states(&stored),
@@ -152,10 +168,20 @@ fn refuse_announced_size(app: &App, intake: &Intake) -> Result<(), FlowError> {
     }
 }
 
+async fn open(app: &App, location: &Key, intake: &Intake) -> Result<Upload, FlowError> {
+    let options = WriteOptions {
+        content_type: Some(intake.content_type.clone()),
+        metadata: intake.metadata.clone(),
+        size_hint_bytes: intake.announced_bytes,
+        sha256: intake.expected_sha256,
+    };
+    Ok(app.storage.upload(location, options).await?)
+}
+
 async fn store<S, E>(
     app: &App,
     object: ObjectId,
-    location: &Key,
+    mut upload: Upload,
     intake: Intake,
     body: S,
 ) -> Result<(Stored, Option<Report>), FlowError>
@@ -163,13 +189,6 @@ where
     S: Stream<Item = Result<Bytes, E>> + Send,
     E: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let options = WriteOptions {
-        content_type: Some(intake.content_type),
-        metadata: intake.metadata,
-        size_hint_bytes: intake.announced_bytes,
-        sha256: intake.expected_sha256,
-    };
-    let mut upload = app.storage.upload(location, options).await?;
     let passed = pass_bytes(
         app,
         object,
@@ -254,13 +273,47 @@ struct Lease {
 impl Lease {
     async fn renew(&mut self, app: &App) -> Result<(), FlowError> {
         let now = app.clock.now();
-        if now.since(self.renewed_at) >= LEASE_RENEWAL {
-            app.catalog
-                .extend_lease(self.object, now.after(LEASE))
-                .await?;
-            self.renewed_at = now;
+        if now.since(self.renewed_at) < LEASE_RENEWAL {
+            return Ok(());
+        }
+        match app
+            .catalog
+            .extend_lease(self.object, now.after(LEASE))
+            .await
+        {
+            Ok(()) => self.renewed_at = now,
+            Err(error) if error.is_refusal() => return Err(error.into()),
+            // The lease is long; a database that is busy for a moment ends no upload.
+            Err(error) => tracing::warn!(%error, "the lease of an upload is not renewed yet"),
         }
         Ok(())
+    }
+}
+
+/// The claim of an upload whose bytes are all there, renewed until it is recorded or discarded:
+/// the other files of a form may take longer than a lease.
+#[derive(Debug)]
+struct Kept(AbortHandle);
+
+impl Kept {
+    fn begin(app: &App, object: ObjectId) -> Self {
+        let app = app.clone();
+        let renewing = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(LEASE_RENEWAL).await;
+                let lease_until = app.clock.now().after(LEASE);
+                if let Err(error) = app.catalog.extend_lease(object, lease_until).await {
+                    tracing::warn!(%error, %object, "the lease of an upload is not renewed yet");
+                }
+            }
+        });
+        Self(renewing.abort_handle())
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures::future::join_all;
 use serde::{Deserialize, Serialize};
 use stockroom_catalog::{Catalog, CatalogError};
-use stockroom_domain::{Category, Key, PlacementState, StoreName};
+use stockroom_domain::{Category, Key, StoreName};
 use stockroom_storage::{Error, GuardedStore, Identity, Store, WriteOptions};
 
 use crate::app::App;
@@ -20,6 +20,9 @@ pub const OWN_SEGMENT: &str = ".stockroom";
 
 /// How long a look may take. A store that does not answer is looked at again later.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often a store of somebody else is looked at again.
+const FOREIGN_INTERVAL: Duration = Duration::from_secs(30);
 
 /// How many recorded copies are looked for in a store without an id.
 const LOOKUPS: u32 = 100;
@@ -86,10 +89,13 @@ pub fn label_key() -> Key {
 /// Looks at every store that is not known to be this catalog's own. A foreign one is looked at
 /// again too, because an operator may have mended or accepted it since.
 pub async fn settle_all(app: &App) {
+    let looks_again = app
+        .foreign_looked_at
+        .is_due(app.clock.now(), FOREIGN_INTERVAL);
     let unsettled = app.stores.iter().filter(|store| match store.identity() {
         Identity::Ours => false,
         Identity::Unknown => store.is_available(),
-        Identity::Foreign => true,
+        Identity::Foreign => looks_again,
     });
     join_all(unsettled.map(|store| settle(app, store))).await;
 }
@@ -158,14 +164,15 @@ pub async fn compare(catalog: &Catalog, store: &dyn Store) -> Result<Comparison,
         (None, Some(_)) => Ok(Comparison::Foreign(
             "it carries an id, and the database knows of none: it belongs to another database",
         )),
-        (Some(recorded), None) if catalog.has_copies(name).await? => {
+        (recorded, None) if catalog.has_copies(name).await? => {
             // Another server may have begun with the store and put a copy there just now.
             match read_label(store).await? {
-                Some(found) if found == recorded => Ok(Comparison::Ours),
-                // The id was noted, and the disk was full or the server died before it was written.
-                None if holds_a_copy(catalog, store).await? => Ok(Comparison::Unlabelled {
-                    recorded: Some(recorded),
-                }),
+                Some(found) if Some(&found) == recorded.as_ref() => Ok(Comparison::Ours),
+                // The id was noted, and the disk was full or the server died before it was
+                // written; or the copies are from a version that wrote none.
+                None if holds_a_copy(catalog, store).await? => {
+                    Ok(Comparison::Unlabelled { recorded })
+                }
                 _ => Ok(Comparison::Foreign(
                     "copies are recorded there and it carries no id: it was emptied, or is not \
                      mounted",
@@ -212,20 +219,18 @@ async fn read_label(store: &dyn Store) -> Result<Option<String>, Error> {
     Ok(label.map(|label| label.store_id))
 }
 
-/// Whether one of the copies that are recorded on the store lies there.
+/// Whether one of the copies that are recorded on the store lies there, whole or not.
 async fn holds_a_copy(catalog: &Catalog, store: &dyn Store) -> Result<bool, LookError> {
     let recorded = catalog.list_recorded(None, LOOKUPS).await?;
     let here = recorded.iter().filter(|object| {
-        object.placements.iter().any(|placement| {
-            placement.store == *store.name() && placement.state == PlacementState::Present
-        })
+        object
+            .placements
+            .iter()
+            .any(|placement| placement.store == *store.name() && placement.state.is_readable())
     });
     for object in here {
-        match store.head(&object.location).await {
-            Ok(info) if info.size_bytes == object.size_bytes => return Ok(true),
-            Ok(_) => {}
-            Err(error) if error.is_not_found() => {}
-            Err(error) => return Err(error.into()),
+        if store.exists(&object.location).await? {
+            return Ok(true);
         }
     }
     Ok(false)
@@ -246,6 +251,7 @@ async fn write_label(store: &GuardedStore, id: &str) -> Result<(), Error> {
     store
         .inner()
         .put(&label_key(), Bytes::from(bytes), options)
-        .await
-        .map(drop)
+        .await?;
+    // Seen, not believed; and the guard knows by it how the store is doing.
+    store.head(&label_key()).await.map(drop)
 }

@@ -1,12 +1,13 @@
 //! Place: give a store the copy that it owes, verified by hash.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use stockroom_catalog::{
     CatalogError, ClaimedPlacement, Conflict, ObjectDetails, PlacementRow, PlacementStep,
 };
-use stockroom_domain::PlacementState;
+use stockroom_domain::{PlacementState, StoreName};
 use stockroom_storage::{Error, ErrorKind, GuardedStore, Operation, Store};
 use tokio::task::JoinSet;
 
@@ -23,26 +24,49 @@ const TRANSIENT_WAIT: Duration = Duration::from_secs(30);
 /// The longest wait when somebody has to mend something.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
-/// The wait when there is no other copy to heal a doubted one from. Looking costs reading all of it.
+/// The wait when there is no whole copy to heal a doubted one from. Looking costs reading all of it.
 const HOPELESS_WAIT: Duration = Duration::from_secs(3_600);
+
+/// How long copies that are under way may keep the engine from looking for more.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// How one placement went.
+enum Settled {
+    Placed,
+    /// It was deleted meanwhile, or somebody else was faster.
+    Moot,
+    /// It is owed still.
+    Owed,
+    /// It is owed still, because no store that has a copy answers. So it is with all others that
+    /// this store owes.
+    NoSource(StoreName),
+}
 
 /// Places what is due on all stores that answer, a few at the same time; how many were placed.
 pub(super) async fn due(app: &App) -> Result<usize, CatalogError> {
-    let mut working: JoinSet<Result<bool, CatalogError>> = JoinSet::new();
+    let mut working: JoinSet<Result<Settled, CatalogError>> = JoinSet::new();
     let mut placed = 0;
     let mut failure = None;
+    let mut without_source = BTreeSet::new();
     loop {
-        // Rows are claimed a few at a time, because a claim is a transaction that waits for the
-        // disk, and never more than are begun at once, so that a claim does not grow old unused.
+        // Never more rows are claimed than are begun at once, so that no claim grows old unused.
         let free = app.engine.concurrency - working.len();
-        if failure.is_none() && free > app.engine.concurrency / 2 {
-            failure = claim(app, &mut working, free).await.err();
+        if failure.is_none() && free > 0 {
+            failure = claim(app, &mut working, &without_source, free).await.err();
         }
-        let Some(ended) = working.join_next().await else {
+        // One copy may take hours, and what comes to be owed meanwhile need not wait for it.
+        let ended = tokio::select! {
+            ended = working.join_next() => ended,
+            () = app.engine_bell.notified(), if !working.is_empty() => continue,
+            () = tokio::time::sleep(LOOK_AGAIN), if !working.is_empty() => continue,
+        };
+        let Some(ended) = ended else {
             return failure.map_or(Ok(placed), Err);
         };
         match ended {
-            Ok(Ok(is_placed)) => placed += usize::from(is_placed),
+            Ok(Ok(Settled::Placed)) => placed += 1,
+            Ok(Ok(Settled::Moot | Settled::Owed)) => {}
+            Ok(Ok(Settled::NoSource(store))) => drop(without_source.insert(store)),
             Ok(Err(error)) => failure = Some(error),
             Err(stopped) => tracing::error!(%stopped, "a copy ended in a panic"),
         }
@@ -51,13 +75,15 @@ pub(super) async fn due(app: &App) -> Result<usize, CatalogError> {
 
 async fn claim(
     app: &App,
-    working: &mut JoinSet<Result<bool, CatalogError>>,
+    working: &mut JoinSet<Result<Settled, CatalogError>>,
+    without_source: &BTreeSet<StoreName>,
     mut free: usize,
 ) -> Result<(), CatalogError> {
     if app.shutdown.is_cancelled() {
         return Ok(());
     }
-    for store in app.stores.iter().filter(|store| store.is_available()) {
+    let stores = app.stores.iter().filter(|store| store.is_available());
+    for store in stores.filter(|store| !without_source.contains(store.name())) {
         let now = app.clock.now();
         let limit = u32::try_from(free).unwrap_or(u32::MAX);
         let claimed = app
@@ -80,10 +106,10 @@ async fn settle(
     app: App,
     store: Arc<GuardedStore>,
     claim: ClaimedPlacement,
-) -> Result<bool, CatalogError> {
+) -> Result<Settled, CatalogError> {
     let object_id = claim.object.id;
     let Some(details) = app.catalog.find_object_by_id(object_id).await? else {
-        return Ok(false);
+        return Ok(Settled::Moot);
     };
     let state = claim.placement.state;
     match holding(&app, &claim, place(&app, &store, &details, state)).await {
@@ -95,7 +121,12 @@ async fn settle(
             app.catalog
                 .postpone_placement(&claim.placement, &error.to_string(), now, wait)
                 .await?;
-            Ok(false)
+            let is_away = error.is_transient() && error.store() != store.name();
+            Ok(if is_away {
+                Settled::NoSource(store.name().clone())
+            } else {
+                Settled::Owed
+            })
         }
     }
 }
@@ -152,20 +183,23 @@ async fn place(
             is_hopeless: true,
         });
     }
-    transfer(app, sources, store, details).await?;
+    if let Err(error) = transfer(app, sources, store, details).await {
+        let is_hopeless = error.store() != store.name() && is_wrong(&error);
+        return Err(Failure { error, is_hopeless });
+    }
     // What the destination acknowledged is what it will give back: that is seen, not believed.
     prove(app, store, object, |_| {}).await?;
     Ok(())
 }
 
 /// Notes that the copy is there. When the object was deleted meanwhile, the copy must not
-/// outlive it; whether the placement is present.
+/// outlive it.
 async fn is_present(
     app: &App,
     store: &GuardedStore,
     placement: &PlacementRow,
     details: &ObjectDetails,
-) -> Result<bool, CatalogError> {
+) -> Result<Settled, CatalogError> {
     let step = PlacementStep {
         object_id: placement.object_id,
         store: store.name(),
@@ -177,7 +211,7 @@ async fn is_present(
     match app.catalog.step_placement(step, app.clock.now()).await {
         Ok(()) => {
             remove_old_versions(app, store, &details.object).await;
-            Ok(true)
+            Ok(Settled::Placed)
         }
         Err(CatalogError::Conflict(Conflict::PlacementMoved {
             found: PlacementState::Retiring | PlacementState::Gone,
@@ -186,10 +220,10 @@ async fn is_present(
                 // The second look at the deleted object will find it.
                 tracing::warn!(%error, "the copy of a deleted object stays for now");
             }
-            Ok(false)
+            Ok(Settled::Moot)
         }
         // Somebody else was faster, with the same bytes at the same place.
-        Err(CatalogError::Conflict(_)) => Ok(false),
+        Err(CatalogError::Conflict(_)) => Ok(Settled::Moot),
         Err(error) => Err(error),
     }
 }

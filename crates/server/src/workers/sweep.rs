@@ -24,8 +24,8 @@ const STAGED_AGE: Duration = Duration::from_secs(600);
 /// that begins now, so that one whose row cannot be seen yet is left alone.
 const UPLOAD_AGE: Duration = Duration::from_secs(900);
 
-/// How long the engine may take to copy one object in parts.
-const COPY_AGE: Duration = Duration::from_secs(86_400);
+/// How long the engine may take to copy one object in parts, also at a slow pace.
+const COPY_AGE: Duration = Duration::from_secs(7 * 86_400);
 
 /// How often a bucket is asked for its unfinished uploads; each page of them may cost money.
 const LOOK_INTERVAL: Duration = Duration::from_secs(3_600);
@@ -33,7 +33,7 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(3_600);
 /// How many unfinished uploads are looked up in the catalog at once.
 const LOOKUP: usize = 500;
 
-/// When the bucket was last asked for its unfinished uploads.
+/// When something was last looked at that is not looked at each time.
 #[derive(Debug, Default)]
 pub struct LastLook(Mutex<Option<Timestamp>>);
 
@@ -46,16 +46,13 @@ pub(super) async fn due(app: &App) -> Result<usize, CatalogError> {
 
 /// Deletes once more what a record says is gone.
 async fn remove_tombstones(app: &App) -> Result<usize, CatalogError> {
-    if !app.stores.iter().all(|store| identity::may_delete(store)) {
-        return Ok(0);
-    }
     let now = app.clock.now();
     let claimed = app
         .catalog
         .claim_tombstones(now, lease::until(now), BATCH)
         .await?;
     let mut removals = stream::iter(claimed)
-        .map(|upload| remove_everywhere(app, upload))
+        .map(|tombstone| remove_everywhere(app, tombstone))
         .buffer_unordered(app.engine.concurrency);
     let mut swept = 0;
     while let Some(is_removed) = removals.next().await {
@@ -64,15 +61,22 @@ async fn remove_tombstones(app: &App) -> Result<usize, CatalogError> {
     Ok(swept)
 }
 
-async fn remove_everywhere(app: &App, upload: Tombstone) -> Result<bool, CatalogError> {
+async fn remove_everywhere(app: &App, tombstone: Tombstone) -> Result<bool, CatalogError> {
+    let mut is_removed = true;
     for store in &app.stores {
-        if let Err(error) = store.delete(&upload.location).await {
-            tracing::warn!(%error, object = %upload.object_id, "what was given up cannot be removed yet");
-            return Ok(false);
+        // A store that is away, or not known to be ours, is looked at when it is: the row waits.
+        if !identity::may_delete(store) {
+            is_removed = false;
+        } else if let Err(error) = store.delete(&tombstone.location).await {
+            tracing::warn!(%error, object = %tombstone.object_id, "what was given up cannot be removed yet");
+            is_removed = false;
         }
     }
+    if !is_removed {
+        return Ok(false);
+    }
     app.catalog
-        .finish_tombstone(upload.object_id, app.clock.now())
+        .finish_tombstone(tombstone.object_id, app.clock.now())
         .await?;
     Ok(true)
 }
@@ -104,7 +108,7 @@ async fn abort_uploads(app: &App) -> Result<usize, CatalogError> {
     let is_ours = app
         .store(s3.name())
         .is_some_and(|it| identity::may_delete(&it));
-    if !is_ours || !app.uploads_looked_at.is_due(app.clock.now()) {
+    if !is_ours || !app.uploads_looked_at.is_due(app.clock.now(), LOOK_INTERVAL) {
         return Ok(0);
     }
     let newest = app.clock.now().before(UPLOAD_AGE);
@@ -174,9 +178,9 @@ fn is_owned(object: &ObjectAt, s3: &S3Store, is_recent: bool) -> bool {
 
 impl LastLook {
     /// Whether it is time to look again; if so, this is the look.
-    fn is_due(&self, now: Timestamp) -> bool {
+    pub(super) fn is_due(&self, now: Timestamp, interval: Duration) -> bool {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_due = last.is_none_or(|last| now.since(last) >= LOOK_INTERVAL);
+        let is_due = last.is_none_or(|last| now.since(last) >= interval);
         if is_due {
             *last = Some(now);
         }

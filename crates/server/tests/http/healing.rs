@@ -191,6 +191,30 @@ async fn nothing_is_acknowledged_that_the_mode_does_not_allow() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn bytes_whose_arrival_was_never_confirmed_are_removed() {
+    let shop = Shop::start(Backend::S3).await;
+    let model = shop.draft_model().await;
+    // The bucket keeps the bytes, and tells nobody.
+    for (operation, action) in [
+        (Operation::PutObject, FaultAction::LoseAnswerAfterCommit),
+        (Operation::HeadObject, FaultAction::internal_error()),
+        (Operation::DeleteObject, FaultAction::internal_error()),
+    ] {
+        let fault = Fault::new(operation, action).key_prefix("models/mdl_");
+        shop.chaos().fault(fault.times(1_000));
+    }
+    let path = format!("/v1/models/{model}/assets/a.stl");
+    let put = shop.call(Who::Artist, Method::PUT, &path).body(stl(10, 1));
+    assert_eq!(answer(put).await.status, 503);
+    let has_arrived = |key: &String| key.ends_with("a.stl");
+    assert!(shop.chaos().keys().iter().any(has_arrived));
+
+    shop.chaos().clear_faults();
+    settle(&shop).await;
+    assert_eq!(shop.traces().await, Traces::NONE);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn bytes_that_cannot_be_reached_are_no_missing_bytes() {
     let shop = Shop::start(Backend::S3).await;
     let model = shop.published_model().await;

@@ -160,6 +160,8 @@ async fn a_store_of_somebody_else_is_seen_and_nothing_is_written_to_it() {
         let catalog = &shop.app.catalog;
         let adopted = catalog.adopt_store_id(&StoreName::S3, OTHER_ID);
         adopted.await.unwrap();
+        // A store of somebody else is looked at again after a while.
+        shop.set_offset_s(60);
         while engine::round(&shop.app).await {}
         assert_eq!(of(&storage(&shop).await, "s3")["identity"], "ours");
         assert_eq!(upload(&shop, &model).await.status, 201);
@@ -180,6 +182,7 @@ async fn a_store_of_somebody_else_is_owed_its_copies_until_it_is_accepted() {
 
     let adopted = shop.app.catalog.adopt_store_id(&StoreName::S3, OTHER_ID);
     adopted.await.unwrap();
+    shop.set_offset_s(120);
     while engine::round(&shop.app).await {}
     storage_with(&shop, 0).await;
     assert_eq!(shop.chaos().keys().len(), 2);

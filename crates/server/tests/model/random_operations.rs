@@ -158,7 +158,7 @@ async fn run(
     }
 
     let began = Instant::now();
-    let spells = operations / CLIENTS / SPELL;
+    let spells = operations.div_ceil(CLIENTS * SPELL);
     for spell in 0..spells {
         let weather = weather::turn_bad(&world, &mut dice);
         println!(

@@ -279,6 +279,7 @@ async fn assembled(config: &Config, clock: Arc<WorldClock>) -> App {
         pace: Pace::per_second(usual.engine.max_bytes_per_second),
         scrub: Budgets::new(&unhurried(usual.engine)),
         uploads_looked_at: LastLook::default(),
+        foreign_looked_at: LastLook::default(),
         last_counts: LastCounts::default(),
     })
 }

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use futures::{StreamExt as _, stream};
 use stockroom_catalog::CatalogError;
-use stockroom_domain::{ObjectId, Sha256Digest, StoreName};
+use stockroom_domain::{ObjectId, Sha256Digest, StoreName, Timestamp};
 use stockroom_storage::{Identity, Store as _};
 
 use super::finding::{Finding, Outcome};
-use super::remove::Remover;
+use super::remove::{Neighbour, Remover, is_young, kept_while_young};
 use super::{AT_ONCE, Run, VerifyError};
 use crate::workers::identity::{self, LookError, Verdict};
 
@@ -73,6 +73,21 @@ impl Run<'_> {
         self.tell(finding.with_outcome(refused()))
     }
 
+    /// The same for bytes at a location that no row has, which were last written at this time.
+    pub(super) fn discard_unrecorded(
+        &mut self,
+        at: usize,
+        finding: Finding,
+        modified_at: Timestamp,
+    ) -> Result<(), VerifyError> {
+        let is_kept =
+            !self.options.delete_unrecorded && is_young(modified_at, self.app.clock.now());
+        if is_kept && self.options.repair {
+            return self.tell(finding.with_outcome(kept_while_young()));
+        }
+        self.discard(at, finding)
+    }
+
     /// Deletes what was planned, if all of it may be.
     pub(super) async fn delete(&mut self) -> Result<(), VerifyError> {
         if self.refusal.is_none() {
@@ -109,8 +124,20 @@ impl Run<'_> {
 
     fn remover(&self, at: usize, lost: &Arc<HashMap<ObjectId, Sha256Digest>>) -> Remover {
         let subject = &self.subjects[at];
+        let others = self.app.stores.iter();
+        let others = others.filter(|store| store.name() != subject.store.name());
+        let neighbours = others.map(|store| Neighbour {
+            store: Arc::clone(store),
+            is_compared: store.identity() == Identity::Ours
+                && self
+                    .subjects
+                    .iter()
+                    .any(|it| it.is_listed && it.store.name() == store.name()),
+        });
         Remover {
             app: self.app.clone(),
+            neighbours: neighbours.collect(),
+            delete_unrecorded: self.options.delete_unrecorded,
             store: Arc::clone(&subject.store),
             is_in_mode: subject.is_in_mode,
             is_listed: subject.is_listed,

@@ -27,6 +27,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The same for a copy that is due: the engine has just left it alone.
 const PATIENCE_WHILE_DUE: Duration = Duration::from_secs(1);
 
+/// How the errors begin that a verification puts down. Those of the engine begin otherwise, so that
+/// a second failure of the same kind is seen.
+const NOTE: &str = "verification: ";
+
 const DELETED_MEANWHILE: &str = "the object was deleted meanwhile";
 
 /// What mends a copy.
@@ -132,7 +136,7 @@ impl Run<'_> {
 
 /// What a remedy has begun.
 enum Prepared {
-    /// The engine is to place a copy; whether the record was changed for that.
+    /// The engine is to place a copy; whether it may take it up now.
     Owed { object: ObjectId, is_due: bool },
     /// There is nothing to wait for.
     Done(Outcome),
@@ -146,7 +150,7 @@ async fn prepare(
     detail: &str,
 ) -> Result<Prepared, CatalogError> {
     let name = store.name();
-    let why = format!("verification: {detail}");
+    let why = format!("{NOTE}{detail}");
     let (object, is_due, stepped) = match remedy {
         Remedy::Heal { object, .. } => {
             let (from, to) = (PlacementState::Present, PlacementState::Suspect);
@@ -174,7 +178,7 @@ async fn prepare(
                 .await;
             (object, true, added.map(drop))
         }
-        Remedy::Await { object } => (object, false, Ok(())),
+        Remedy::Await { object } => (object, take_up(app, name, object).await?, Ok(())),
     };
     match stepped {
         // Somebody else has noticed too: what the record says now decides.
@@ -192,6 +196,28 @@ async fn prepare(
         return Ok(Prepared::Done(Outcome::repaired(done)));
     }
     Ok(Prepared::Owed { object, is_due })
+}
+
+/// Has the engine take up now what it would try again later: what was in its way may have been
+/// mended by hand. Whether it may; a copy that nothing has gone wrong with yet is being made.
+async fn take_up(app: &App, store: &StoreName, object: ObjectId) -> Result<bool, CatalogError> {
+    let row = placement(app, object, store).await?;
+    let is_owed =
+        |row: &PlacementRow| matches!(row.state, PlacementState::Copying | PlacementState::Suspect);
+    let Some(row) = row.filter(is_owed) else {
+        return Ok(false);
+    };
+    let Some(error) = &row.last_error else {
+        return Ok(false);
+    };
+    // What bears the note was made due when it was put down, so somebody has it by now.
+    if !error.starts_with(NOTE) {
+        let (error, now) = (format!("{NOTE}{error}"), app.clock.now());
+        app.catalog
+            .postpone_placement(&row, &error, now, Duration::ZERO)
+            .await?;
+    }
+    Ok(true)
 }
 
 async fn step(

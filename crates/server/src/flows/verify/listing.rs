@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use stockroom_catalog::{CatalogError, ObjectAt};
-use stockroom_domain::{Key, KeyPrefix, ObjectId};
+use stockroom_domain::{Key, KeyPrefix, ObjectId, Timestamp};
 use stockroom_storage::{Error, GuardedStore, ListEntry, Store as _};
 
 use super::finding::{Finding, Kind};
@@ -28,6 +28,7 @@ enum Confirmed {
     Extra {
         why: &'static str,
         object: Option<(ObjectId, Key)>,
+        modified_at: Timestamp,
     },
     Unknown(Error),
 }
@@ -122,12 +123,17 @@ impl Run<'_> {
             Confirmed::Copy(Look::Unknown(error)) | Confirmed::Unknown(error) => {
                 self.unreadable(at, unreadable, &error)
             }
-            Confirmed::Extra { why, object } => {
+            Confirmed::Extra {
+                why,
+                object,
+                modified_at,
+            } => {
                 let mut finding = Finding::at(Kind::Extra, &store, location, why);
-                if let Some((id, key)) = object {
-                    finding.object = Some(id);
-                    finding.key = Some(key);
-                }
+                let Some((id, key)) = object else {
+                    return self.discard_unrecorded(at, finding, modified_at);
+                };
+                finding.object = Some(id);
+                finding.key = Some(key);
                 self.discard(at, finding)
             }
         }
@@ -170,17 +176,18 @@ async fn confirm(
         let look = look(app, store, object, location, size_bytes).await?;
         return Ok(Confirmed::Copy(look));
     }
-    match store.head(location).await {
-        Ok(_) => {}
+    let modified_at = match store.head(location).await {
+        Ok(info) => info.modified_at,
         Err(error) if error.is_not_found() => return Ok(Confirmed::Fine),
         Err(error) => return Ok(Confirmed::Unknown(error)),
-    }
+    };
     let recorded = recorded_at(app, std::iter::once(location.clone())).await?;
     let recorded = recorded.get(location);
     Ok(match judge(recorded, store.name(), is_in_mode) {
         Judgement::Extra(why) => Confirmed::Extra {
             why,
             object: recorded.map(|it| (it.object_id, it.key.clone())),
+            modified_at,
         },
         _ => Confirmed::Fine,
     })

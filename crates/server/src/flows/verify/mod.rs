@@ -9,7 +9,9 @@
 //! A repair moves no bytes itself. A copy that is wrong is put down as doubted and one that was
 //! forgotten as owed, and then the engine runs until nothing is due (`heal.rs`). Deletions come
 //! last and together: all of them are known before the first is done, and none is done when they
-//! are too many or the store is not this catalog's own (`delete.rs`).
+//! are too many or the store is not this catalog's own (`delete.rs`). A catalog that was restored
+//! from a backup does not know what came after it, so bytes at a location without any row are left
+//! alone while they are young (`remove.rs`).
 //!
 //! Memory: 16 bytes for each object on the store that is being compared, which is its id in a hash
 //! set (about twice that with the set's own room); with a repair, the findings that are to be
@@ -61,6 +63,9 @@ pub struct Options {
     /// Nothing is deleted when more than this share of the objects on a store would be, in
     /// percent, and more than [`Refusal::ALWAYS_ALLOWED`].
     pub max_delete_percent: u8,
+    /// Whether bytes at a location that the catalog has never known are deleted however young they
+    /// are; else only what has lain there for 30 days.
+    pub delete_unrecorded: bool,
 }
 
 /// How many bytes to read and hash.

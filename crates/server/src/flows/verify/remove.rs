@@ -18,11 +18,41 @@ use crate::workers::identity;
 /// How long a location is kept for the deletion of what lies there.
 const RESERVED_FOR: Duration = Duration::from_secs(600);
 
+/// How long bytes at a location that no row has are kept. A catalog that was restored from a backup
+/// does not know what was uploaded after it.
+const YOUNG_FOR: Duration = Duration::from_secs(30 * 86_400);
+
+/// Whether bytes that were last written at this time are not known to be old.
+pub(super) fn is_young(modified_at: Timestamp, now: Timestamp) -> bool {
+    // A bucket that does not tell the time gives zero.
+    modified_at.unix_ms() <= 0 || now.since(modified_at) < YOUNG_FOR
+}
+
+/// What is told of bytes that stay because they are young.
+pub(super) fn kept_while_young() -> Outcome {
+    Outcome::not_repaired(
+        "kept, because it is not known to be older than 30 days: after a restored database it may \
+         be the only trace of an upload",
+    )
+}
+
+/// Another store than the one that is deleted from.
+#[derive(Clone)]
+pub(super) struct Neighbour {
+    pub(super) store: Arc<GuardedStore>,
+    /// It is ours and this verification repairs it too; every object of it was listed.
+    pub(super) is_compared: bool,
+}
+
 /// Deletes from one store.
 #[derive(Clone)]
 pub(super) struct Remover {
     pub(super) app: App,
     pub(super) store: Arc<GuardedStore>,
+    /// All other stores that are configured.
+    pub(super) neighbours: Vec<Neighbour>,
+    /// Whether bytes that no row knows are deleted however young they are.
+    pub(super) delete_unrecorded: bool,
     pub(super) is_in_mode: bool,
     pub(super) is_listed: bool,
     /// When the verification began.
@@ -63,7 +93,7 @@ impl Remover {
         let Judgement::Extra(_) = judge(recorded, self.store.name(), self.is_in_mode) else {
             return Ok(Outcome::repaired("it is accounted for by now"));
         };
-        if let Some(why) = self.worth(location).await {
+        if let Some(why) = self.worth(&self.store, location).await {
             return Ok(Outcome::not_repaired(why));
         }
         match recorded {
@@ -78,11 +108,11 @@ impl Remover {
 
     /// Why bytes that nothing accounts for may be worth keeping: somebody may have moved what is
     /// missing elsewhere. They are read only when something is lost.
-    async fn worth(&self, location: &Key) -> Option<String> {
+    async fn worth(&self, store: &GuardedStore, location: &Key) -> Option<String> {
         if self.lost.is_empty() {
             return None;
         }
-        match sha256_at(&self.app, &*self.store, location, |_| {}).await {
+        match sha256_at(&self.app, store, location, |_| {}).await {
             Ok(sha256) => {
                 let (lost, _) = self.lost.iter().find(|(_, hash)| **hash == sha256)?;
                 Some(format!("these are the bytes of {lost}, which is lost"))
@@ -107,10 +137,13 @@ impl Remover {
         Ok(other_copy(&self.app, &details.object, name, Depth::Hash).await != Other::Whole)
     }
 
-    /// Deletes bytes at a location that no row has. A row of its own keeps the location
-    /// meanwhile: an upload that begins now gets another one, and cannot lose its bytes to this
-    /// deletion.
+    /// Deletes bytes at a location that no row has. A row is made for it first and stays: an upload
+    /// gets another location from now on, and cannot lose its bytes to a request to delete that
+    /// arrives late.
     async fn remove_unrecorded(&self, location: &Key) -> Result<Outcome, CatalogError> {
+        if let Some(outcome) = self.keep_unrecorded(location).await {
+            return Ok(outcome);
+        }
         let (catalog, now) = (&self.app.catalog, self.app.clock.now());
         let reserved = catalog
             .open_upload(NewUpload {
@@ -123,19 +156,59 @@ impl Remover {
             })
             .await?;
         if reserved.location != *location {
+            // Nothing was written to the other location, nor deleted from it.
             catalog.discard_upload(reserved.object_id).await?;
             return Ok(Outcome::repaired("it is accounted for by now"));
         }
         let outcome = self.store.delete(location).await;
-        if outcome.is_ok() {
-            catalog.discard_upload(reserved.object_id).await?;
-        } else {
-            // The deletion may still take effect, so the location stays taken, and the sweep
-            // repeats it.
-            let now = self.app.clock.now();
-            catalog.abandon_upload(reserved.object_id, now).await?;
-        }
+        let now = self.app.clock.now();
+        catalog.abandon_upload(reserved.object_id, now).await?;
         Ok(deleted(outcome))
+    }
+
+    /// Why bytes at a location that no row has are kept. The sweep deletes at a location that was
+    /// given up on every store, so what the others have there has to be of no worth either.
+    async fn keep_unrecorded(&self, location: &Key) -> Option<Outcome> {
+        match self.store.head(location).await {
+            Ok(info) if self.is_protected(info.modified_at) => return Some(kept_while_young()),
+            Ok(_) => {}
+            // Older versions may be there, which have been judged already.
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Some(Outcome::not_repaired(error.detail().to_owned())),
+        }
+        for neighbour in &self.neighbours {
+            if let Some(why) = self.keep_at(neighbour, location).await {
+                let name = neighbour.store.name();
+                return Some(Outcome::not_repaired(format!("kept, because {name} {why}")));
+            }
+        }
+        None
+    }
+
+    /// Why nothing may be deleted at a location of another store.
+    async fn keep_at(&self, neighbour: &Neighbour, location: &Key) -> Option<String> {
+        let store = &neighbour.store;
+        match store.head(location).await {
+            Ok(_) if !neighbour.is_compared => {
+                Some("has something there too, and is not repaired with it".to_owned())
+            }
+            Ok(info) if self.is_protected(info.modified_at) => {
+                Some("has something there too, not known to be older than 30 days".to_owned())
+            }
+            Ok(_) => {
+                let why = self.worth(store, location).await?;
+                Some(format!("has something there too: {why}"))
+            }
+            Err(error) if error.is_not_found() => None,
+            Err(error) => {
+                let why = error.detail();
+                Some(format!("may have something there too: {why}"))
+            }
+        }
+    }
+
+    fn is_protected(&self, modified_at: Timestamp) -> bool {
+        !self.delete_unrecorded && is_young(modified_at, self.app.clock.now())
     }
 
     /// Deletes the versions that readers do not see.
@@ -198,5 +271,22 @@ fn deleted(outcome: Result<(), Error>) -> Outcome {
     match outcome {
         Ok(()) => Outcome::repaired("deleted"),
         Err(error) => Outcome::not_repaired(error.detail().to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_young_for_thirty_days_and_while_their_age_is_not_known() {
+        let now = Timestamp::from_unix_ms(1_800_000_000_000);
+        let old = now.before(YOUNG_FOR);
+        assert!(!is_young(old, now));
+        assert!(is_young(old.after(Duration::from_millis(1)), now));
+        assert!(is_young(now, now));
+        // The clock of the store may be ahead.
+        assert!(is_young(now.after(YOUNG_FOR), now));
+        assert!(is_young(Timestamp::from_unix_ms(0), now));
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use stockroom_catalog::ObjectAt;
-use stockroom_domain::{Key, KeyPrefix, ObjectState, PlacementState, StoreName};
+use stockroom_domain::{Key, KeyPrefix, ObjectState, PlacementState, StoreName, Timestamp};
 use stockroom_storage::{Error, ErrorKind, S3Store, Store as _, Version};
 
 use super::finding::{Finding, Kind};
@@ -19,6 +19,8 @@ struct Versions {
     count: u64,
     /// The size of those that readers do not see.
     old_bytes: u64,
+    /// When the newest of them came.
+    modified_at: Timestamp,
     /// Readers see none of them: the newest is a hide marker.
     is_hidden: bool,
 }
@@ -31,6 +33,7 @@ impl Versions {
             key,
             count: 0,
             old_bytes: 0,
+            modified_at: version.modified_at,
             is_hidden: true,
         };
         versions.add(version);
@@ -39,6 +42,7 @@ impl Versions {
 
     fn add(&mut self, version: &Version) {
         self.count += 1;
+        self.modified_at = self.modified_at.max(version.modified_at);
         match version.size_bytes {
             Some(_) if version.is_latest => self.is_hidden = false,
             size_bytes => self.old_bytes += size_bytes.unwrap_or(0),
@@ -125,10 +129,12 @@ impl Run<'_> {
             }
             let mut finding =
                 Finding::at(Kind::OldVersions, store, &versions.key, versions.detail());
-            if let Some(recorded) = recorded {
-                finding.object = Some(recorded.object_id);
-                finding.key = Some(recorded.key.clone());
-            }
+            let Some(recorded) = recorded else {
+                self.discard_unrecorded(at, finding, versions.modified_at)?;
+                continue;
+            };
+            finding.object = Some(recorded.object_id);
+            finding.key = Some(recorded.key.clone());
             self.discard(at, finding)?;
         }
         Ok(())
@@ -183,7 +189,7 @@ async fn look_again(s3: &S3Store, key: &Key) -> Result<Option<Versions>, Error> 
 #[cfg(test)]
 mod tests {
     use stockroom_catalog::Placement;
-    use stockroom_domain::{ObjectId, SeededEntropy, Timestamp};
+    use stockroom_domain::{ObjectId, SeededEntropy};
 
     use super::*;
 
