@@ -164,20 +164,22 @@ pub async fn compare(catalog: &Catalog, store: &dyn Store) -> Result<Comparison,
         (None, Some(_)) => Ok(Comparison::Foreign(
             "it carries an id, and the database knows of none: it belongs to another database",
         )),
-        (recorded, None) if catalog.has_copies(name).await? => {
-            // Another server may have begun with the store and put a copy there just now.
-            match read_label(store).await? {
-                Some(found) if Some(&found) == recorded.as_ref() => Ok(Comparison::Ours),
-                // The id was noted, and the disk was full or the server died before it was
-                // written; or the copies are from a version that wrote none.
-                None if holds_a_copy(catalog, store).await? => {
-                    Ok(Comparison::Unlabelled { recorded })
-                }
-                _ => Ok(Comparison::Foreign(
-                    "copies are recorded there and it carries no id: it was emptied, or is not \
-                     mounted",
-                )),
+        (_, None) if catalog.has_copies(name).await? => {
+            // Another server may have begun with the store and put a copy there just now, so both
+            // are asked once more, in the same order.
+            let found = read_label(store).await?;
+            let recorded = catalog.store_id(name).await?;
+            if found.is_some() && found == recorded {
+                return Ok(Comparison::Ours);
             }
+            // The id was noted, and the disk was full or the server died before it was written; or
+            // the copies are from a version that wrote none.
+            if found.is_none() && holds_a_copy(catalog, store).await? {
+                return Ok(Comparison::Unlabelled { recorded });
+            }
+            Ok(Comparison::Foreign(
+                "copies are recorded there and it carries no id: it was emptied, or is not mounted",
+            ))
         }
         (recorded, None) => Ok(Comparison::Unlabelled { recorded }),
     }
