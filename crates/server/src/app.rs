@@ -4,7 +4,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use stockroom_catalog::{Catalog, ObjectRow, PlacementStep};
+use stockroom_catalog::{Catalog, CatalogError, ObjectRow, PlacementStep};
 use stockroom_domain::{Clock, Entropy, ObjectId, PlacementState, StoreName};
 use stockroom_storage::{
     Doubt, Doubts, GuardedStore, LocalStore, S3Store, Storage, Store, UrlSigner,
@@ -116,6 +116,34 @@ impl App {
         }
     }
 
+    /// Marks a copy that is present suspect, and wakes the engine, which heals it. One that was
+    /// doubted or deleted meanwhile stays as it is.
+    ///
+    /// # Errors
+    /// When the database fails, or knows of no such copy.
+    pub async fn doubt(
+        &self,
+        object_id: ObjectId,
+        store: &StoreName,
+        why: &str,
+    ) -> Result<(), CatalogError> {
+        let step = PlacementStep {
+            object_id,
+            store,
+            from: PlacementState::Present,
+            to: PlacementState::Suspect,
+            error: Some(why),
+        };
+        match self.catalog.step_placement(step, self.clock.now()).await {
+            Ok(()) => {
+                self.engine_bell.notify_one();
+                Ok(())
+            }
+            Err(CatalogError::Conflict(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// A listener that marks a copy of this object suspect when a read could not use it.
     #[must_use]
     pub fn doubts_about(&self, object: &ObjectRow) -> Arc<dyn Doubts> {
@@ -149,16 +177,8 @@ impl Doubts for PlacementDoubts {
         let (app, object, doubt) = (self.app.clone(), self.object, doubt.clone());
         // The reader must not wait for the catalog.
         self.app.tasks.spawn(async move {
-            let step = PlacementStep {
-                object_id: object,
-                store: &doubt.store,
-                from: PlacementState::Present,
-                to: PlacementState::Suspect,
-                error: Some(&doubt.detail),
-            };
-            match app.catalog.step_placement(step, app.clock.now()).await {
-                Ok(()) => app.engine_bell.notify_one(),
-                Err(error) => tracing::debug!(%error, %object, "the copy was suspect already"),
+            if let Err(error) = app.doubt(object, &doubt.store, &doubt.detail).await {
+                tracing::debug!(%error, %object, "the doubt is not noted");
             }
         });
     }

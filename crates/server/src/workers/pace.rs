@@ -19,17 +19,18 @@ impl Pace {
     /// This many bytes per second; none for as many as there can be.
     #[must_use]
     pub fn per_second(bytes: Option<u64>) -> Self {
-        Self {
-            bytes_per_second: bytes.map(|bytes| bytes as f64),
-            paid_until: Mutex::new(None),
-        }
+        Self::at(bytes.map(|bytes| bytes as f64))
     }
 
-    /// This many bytes per day; none for as many as there can be.
+    /// This many bytes per day.
     #[must_use]
-    pub fn per_day(bytes: Option<u64>) -> Self {
+    pub fn per_day(bytes: u64) -> Self {
+        Self::at(Some(bytes as f64 / 86_400.0))
+    }
+
+    fn at(bytes_per_second: Option<f64>) -> Self {
         Self {
-            bytes_per_second: bytes.map(|bytes| bytes as f64 / 86_400.0),
+            bytes_per_second,
             paid_until: Mutex::new(None),
         }
     }

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use stockroom_catalog::{CatalogError, ClaimedPlacement, PlacementStep};
-use stockroom_domain::{PlacementState, StoreName};
+use stockroom_catalog::{CatalogError, ClaimedPlacement};
+use stockroom_domain::StoreName;
 use stockroom_storage::{GuardedStore, Store};
 
 use super::versions::remove_old_versions;
@@ -30,10 +30,9 @@ impl Budgets {
     /// The budgets of these settings.
     #[must_use]
     pub fn new(settings: &EngineSettings) -> Self {
-        let per_day = |bytes: Option<u64>| bytes.map(|bytes| Pace::per_day(Some(bytes)));
         Self {
-            local: per_day(settings.scrub_local_bytes_per_day),
-            others: per_day(settings.scrub_s3_bytes_per_day),
+            local: settings.scrub_local_bytes_per_day.map(Pace::per_day),
+            others: settings.scrub_s3_bytes_per_day.map(Pace::per_day),
         }
     }
 
@@ -86,20 +85,7 @@ async fn look(
         }
         Err(error) if is_wrong(&error) => {
             tracing::warn!(%error, object = %object.id, "a copy is damaged");
-            let step = PlacementStep {
-                object_id: object.id,
-                store: store.name(),
-                from: PlacementState::Present,
-                to: PlacementState::Suspect,
-                error: Some(error.detail()),
-            };
-            match app.catalog.step_placement(step, app.clock.now()).await {
-                Ok(()) => app.engine_bell.notify_one(),
-                // It was deleted or doubted meanwhile.
-                Err(CatalogError::Conflict(_)) => {}
-                Err(error) => return Err(error),
-            }
-            Ok(())
+            app.doubt(object.id, store.name(), error.detail()).await
         }
         Err(error) => {
             tracing::info!(%error, object = %object.id, "a copy cannot be looked at now");
