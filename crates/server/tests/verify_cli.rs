@@ -225,6 +225,18 @@ fn age(path: &Path) {
         .expect("to set the time");
 }
 
+/// A process that would outlive a test that fails: nobody waits for it then.
+struct KilledOnPanic(Pid);
+
+impl Drop for KilledOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // When it has ended by itself, all is well.
+            let _ = kill_process(self.0, Signal::KILL);
+        }
+    }
+}
+
 fn ended(child: Child) -> Ended {
     let output = child.wait_with_output().expect("to wait");
     Ended {
@@ -1074,6 +1086,7 @@ async fn a_repair_beside_a_running_server_mends_everything() {
     }
     app.catalog.close().await;
     let server = place.spawn(&["serve"]);
+    let _ends_with_the_test = KilledOnPanic(Pid::from_child(&server));
     for (index, key) in keys.iter().enumerate() {
         match index % 4 {
             0 => fs::remove_file(place.file(key)).expect("to delete"),
