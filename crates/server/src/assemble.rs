@@ -52,6 +52,20 @@ pub async fn assemble(
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 ) -> Result<App, AssembleError> {
+    let parts = parts(config, public_url, clock, entropy).await?;
+    Ok(App::new(parts))
+}
+
+/// The same, for whoever exchanges some of the parts before they run.
+///
+/// # Errors
+/// The first part that cannot be used.
+pub async fn parts(
+    config: &Config,
+    public_url: &str,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+) -> Result<Parts, AssembleError> {
     let metrics = Arc::new(Metrics::new());
     let engine_bell = Arc::default();
     let signer = UrlSigner::new(config.signing.load_or_create(&*entropy)?, public_url);
@@ -60,7 +74,7 @@ pub async fn assemble(
     let stores = open_stores(config, &signer, &clock, &entropy, &metrics)?;
     let guards = guards(&stores, &clock, &engine_bell);
     let storage = storage(config, &guards)?;
-    Ok(App::new(Parts {
+    Ok(Parts {
         catalog,
         storage,
         stores: guards,
@@ -88,7 +102,7 @@ pub async fn assemble(
         scrub: Budgets::new(&config.engine),
         uploads_looked_at: LastLook::default(),
         foreign_looked_at: LastLook::default(),
-    }))
+    })
 }
 
 /// The bucket's client, and how patient it is. A buyer or an artist waits at the other end, so

@@ -13,18 +13,14 @@ use chaos_s3::{ChaosS3, Options};
 use http::Method;
 use reqwest::RequestBuilder;
 use stockroom::app::{App, Parts};
-use stockroom::assemble::assemble;
+use stockroom::assemble;
 use stockroom::config::{Config, EngineSettings};
-use stockroom::flows::entitle::DownloadCounts;
-use stockroom::flows::overview::LastCounts;
 use stockroom::http::routes;
 use stockroom::http::server::{Timeouts, serve};
 use stockroom::secret_key::SecretKey;
 use stockroom::workers::engine;
 use stockroom::workers::identity::label_key;
-use stockroom::workers::pace::Pace;
 use stockroom::workers::scrub::Budgets;
-use stockroom::workers::sweep::LastLook;
 use stockroom_catalog::NewKey;
 use stockroom_domain::{Clock, KeyId, Role, SystemClock, SystemEntropy, Timestamp};
 use stockroom_storage::{
@@ -206,7 +202,7 @@ async fn assembled(config: &Config, clock: Arc<WorldClock>) -> App {
     let machine: Arc<dyn Clock> = Arc::new(SystemClock);
     let entropy = Arc::new(SystemEntropy);
     let url = "http://127.0.0.1";
-    let usual = assemble(config, url, Arc::clone(&machine), entropy)
+    let usual = assemble::parts(config, url, Arc::clone(&machine), entropy)
         .await
         .unwrap();
     let s3 = config.storage.s3.as_ref().map(|settings| {
@@ -259,28 +255,12 @@ async fn assembled(config: &Config, clock: Arc<WorldClock>) -> App {
         _ => panic!("the stores of the mode are configured"),
     };
     App::new(Parts {
-        catalog: usual.catalog.clone(),
         storage,
         stores: local.into_iter().chain(bucket).collect(),
-        local: usual.local.clone(),
         s3,
-        signer: usual.signer.clone(),
         clock,
-        entropy: Arc::clone(&usual.entropy),
-        metrics: Arc::clone(&usual.metrics),
-        delivery: usual.delivery,
-        limits: usual.limits,
-        public_url: usual.public_url.clone(),
-        download_counts: DownloadCounts::default(),
-        tasks: usual.tasks.clone(),
-        shutdown: usual.shutdown.clone(),
-        engine_bell: Arc::clone(&usual.engine_bell),
-        engine: usual.engine,
-        pace: Pace::per_second(usual.engine.max_bytes_per_second),
         scrub: Budgets::new(&unhurried(usual.engine)),
-        uploads_looked_at: LastLook::default(),
-        foreign_looked_at: LastLook::default(),
-        last_counts: LastCounts::default(),
+        ..usual
     })
 }
 
