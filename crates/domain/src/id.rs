@@ -79,6 +79,16 @@ ids! {
     ObjectId = "obj_";
     /// A migration from one set of stores to another.
     MigrationId = "mig_";
+    /// A download of a file by a buyer: all ranges and attempts that make up one.
+    DownloadId = "dow_";
+    /// One answer that gave a buyer bytes, or a link to them.
+    GrantId = "grt_";
+    /// Something that happened and is told to those who asked for it.
+    EventId = "evt_";
+    /// An address that events are sent to.
+    EndpointId = "whk_";
+    /// A line of the record of what operators did.
+    AuditId = "aud_";
 }
 
 fn new_ulid(now: Timestamp, entropy: &dyn Entropy) -> Ulid {

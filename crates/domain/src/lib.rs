@@ -19,7 +19,10 @@ pub use clock::{Clock, ManualClock, SystemClock, Timestamp, TimestampError};
 pub use digest::{DigestError, Sha256Digest};
 pub use entropy::{Entropy, SeededEntropy, SystemEntropy};
 pub use filename::{Filename, FilenameError};
-pub use id::{AssetId, IdError, KeyId, MigrationId, ModelId, ObjectId, PurchaseId};
+pub use id::{
+    AssetId, AuditId, DownloadId, EndpointId, EventId, GrantId, IdError, KeyId, MigrationId,
+    ModelId, ObjectId, PurchaseId,
+};
 pub use key::{Category, Key, KeyError, KeyPrefix, MAX_KEY_BYTES};
 pub use money::{Currency, Money, MoneyError};
 pub use permits::{
