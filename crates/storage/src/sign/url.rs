@@ -53,6 +53,9 @@ pub enum SignError {
     /// The media type could not stand in a header.
     #[error("the media type is not 1 to 255 visible ASCII characters and spaces")]
     ContentType,
+    /// The holder is no short text.
+    #[error("the holder is not 1 to 64 visible ASCII characters")]
+    Holder,
 }
 
 /// Why a URL is not honoured.
@@ -77,12 +80,14 @@ pub struct VerifiedUrl {
     pub content_type: Option<String>,
     /// What the URL was made for.
     pub purpose: Purpose,
+    /// On whose account the URL was made, in the words of whoever signed it.
+    pub holder: Option<String>,
     /// When the permission ends.
     pub expires_at: Timestamp,
 }
 
 /// Makes and checks URLs of the form
-/// `{base_url}/files/{key}?kid=&exp=&method=&disposition=&filename=&type=&purpose=&sig=`.
+/// `{base_url}/files/{key}?kid=&exp=&method=&disposition=&filename=&type=&purpose=&for=&sig=`.
 #[derive(Clone)]
 pub struct UrlSigner {
     keys: SigningKeys,
@@ -112,12 +117,31 @@ impl UrlSigner {
         purpose: Purpose,
         now: Timestamp,
     ) -> Result<SignedUrl, SignError> {
+        self.sign_for(None, key, request, purpose, now)
+    }
+
+    /// The same on the account of a holder, 1 to 64 visible ASCII characters: whoever verifies the
+    /// URL learns whom to ask whether the permission still stands.
+    ///
+    /// # Errors
+    /// As [`UrlSigner::sign`]; and when the holder is no such text.
+    pub fn sign_for(
+        &self,
+        holder: Option<&str>,
+        key: &Key,
+        request: &SignRequest,
+        purpose: Purpose,
+        now: Timestamp,
+    ) -> Result<SignedUrl, SignError> {
         let expires_in = request.expires_in;
         if expires_in.is_zero() || expires_in > MAX_EXPIRES_IN || expires_in.subsec_nanos() != 0 {
             return Err(SignError::Expiry);
         }
         if !request.content_type.as_deref().is_none_or(is_media_type) {
             return Err(SignError::ContentType);
+        }
+        if !holder.is_none_or(is_holder) {
+            return Err(SignError::Holder);
         }
         // Rounded up, so that the permission lasts at least as long as was asked for.
         let expires_at_ms = now.after(expires_in).unix_ms();
@@ -132,6 +156,7 @@ impl UrlSigner {
             disposition: request.disposition.clone(),
             content_type: request.content_type.clone(),
             purpose,
+            holder: holder.map(str::to_owned),
         };
         let mac = signing_key.mac(&message.to_bytes());
         let (path, query) = (path_of(key), query_of(&message, &mac));
@@ -178,6 +203,7 @@ impl UrlSigner {
             disposition: message.disposition,
             content_type: message.content_type,
             purpose: message.purpose,
+            holder: message.holder,
             expires_at,
         })
     }
@@ -197,6 +223,10 @@ fn allows(signed: SignMethod, method: &str) -> bool {
 /// Whether a text can stand in a `Content-Type` header.
 pub(crate) fn is_media_type(text: &str) -> bool {
     (1..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic() || b == b' ')
+}
+
+fn is_holder(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
 }
 
 fn path_of(key: &Key) -> String {
@@ -221,8 +251,11 @@ fn query_of(message: &Message, mac: &[u8; 32]) -> String {
             query.extend(["&", name, "=", &encoded(value)]);
         }
     }
-    let (purpose, signature) = (message.purpose.as_str(), URL_SAFE_NO_PAD.encode(mac));
-    query.extend(["&purpose=", purpose, "&sig=", &signature]);
+    query.extend(["&purpose=", message.purpose.as_str()]);
+    if let Some(holder) = &message.holder {
+        query.extend(["&for=", &encoded(holder)]);
+    }
+    query.extend(["&sig=", &URL_SAFE_NO_PAD.encode(mac)]);
     query
 }
 
@@ -254,6 +287,7 @@ fn parsed(raw_path: &str, raw_query: &str) -> Option<(Message, [u8; 32])> {
         purpose: Purpose::ALL
             .into_iter()
             .find(|purpose| Some(purpose.as_str()) == values.purpose.as_deref())?,
+        holder: values.holder,
     };
     let mac = URL_SAFE_NO_PAD.decode(values.signature?).ok()?;
     Some((message, mac.try_into().ok()?))
@@ -269,6 +303,7 @@ struct Values {
     filename: Option<String>,
     content_type: Option<String>,
     purpose: Option<String>,
+    holder: Option<String>,
     signature: Option<String>,
 }
 
@@ -282,6 +317,7 @@ impl Values {
             "filename" => &mut self.filename,
             "type" => &mut self.content_type,
             "purpose" => &mut self.purpose,
+            "for" => &mut self.holder,
             "sig" => &mut self.signature,
             _ => return None,
         })
