@@ -132,6 +132,11 @@ impl Spoilt {
 }
 
 impl Tx {
+    /// The database that it is in.
+    pub(crate) const fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
     /// All rows. Statements that change rows and return some are read to their end, because only
     /// then are they done.
     pub(crate) async fn fetch_all(&mut self, statement: Statement) -> Result<Vec<AnyRow>> {
@@ -180,8 +185,8 @@ pub(crate) struct Assembled {
 }
 
 enum Argument {
-    Text(String),
-    Number(i64),
+    Text(Option<String>),
+    Number(Option<i64>),
 }
 
 impl Assembled {
@@ -200,12 +205,41 @@ impl Assembled {
 
     /// Adds the placeholder of a text.
     pub(crate) fn text(&mut self, value: impl Into<String>) -> &mut Self {
-        self.argument(Argument::Text(value.into()))
+        self.text_or_null(Some(value.into()))
+    }
+
+    /// Adds the placeholder of a text that may be missing.
+    pub(crate) fn text_or_null(&mut self, value: Option<String>) -> &mut Self {
+        self.argument(Argument::Text(value))
     }
 
     /// Adds the placeholder of a number.
     pub(crate) fn number(&mut self, value: i64) -> &mut Self {
+        self.number_or_null(Some(value))
+    }
+
+    /// Adds the placeholder of a number that may be missing.
+    pub(crate) fn number_or_null(&mut self, value: Option<i64>) -> &mut Self {
         self.argument(Argument::Number(value))
+    }
+
+    /// Adds a list of rows, `(..), (..)`, each of which `push` fills with placeholders.
+    pub(crate) fn rows<T>(
+        &mut self,
+        rows: impl IntoIterator<Item = T>,
+        mut push: impl FnMut(&mut Self, T) -> Result<()>,
+    ) -> Result<&mut Self> {
+        for (index, row) in rows.into_iter().enumerate() {
+            self.push(if index == 0 { "(" } else { ", (" });
+            push(self, row)?;
+            self.push(")");
+        }
+        Ok(self)
+    }
+
+    /// Puts a comma before the next placeholder of a row.
+    pub(crate) fn comma(&mut self) -> &mut Self {
+        self.push(", ")
     }
 
     fn argument(&mut self, value: Argument) -> &mut Self {

@@ -91,6 +91,13 @@ ids! {
     AuditId = "aud_";
 }
 
+impl From<GrantId> for DownloadId {
+    /// The id of the download that begins with this grant.
+    fn from(first: GrantId) -> Self {
+        Self(first.0)
+    }
+}
+
 fn new_ulid(now: Timestamp, entropy: &dyn Entropy) -> Ulid {
     let mut random = [0; 16];
     // A ULID has 80 random bits; the upper 48 of the 128 are its time.

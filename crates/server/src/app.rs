@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{CallerSettings, Delivery, EngineSettings};
-use crate::flows::entitle::DownloadCounts;
+use crate::flows::ledger::Ledger;
 use crate::flows::overview::LastCounts;
 use crate::flows::receive::Received;
 use crate::telemetry::metrics::Metrics;
@@ -56,8 +56,8 @@ pub struct Parts {
     pub callers: CallerSettings,
     /// Where this server is reached, without a slash at the end.
     pub public_url: String,
-    /// Downloads that were counted and are not in the catalog yet.
-    pub download_counts: DownloadCounts,
+    /// What was given on the account of purchases and is not in the catalog yet.
+    pub ledger: Ledger,
     /// What was counted last for whoever watches the stores.
     pub last_counts: LastCounts,
     /// Work that must end before the process does.

@@ -10,6 +10,7 @@
 mod assets;
 mod connect;
 mod damaged;
+mod downloads;
 mod keys;
 mod lab;
 mod models;

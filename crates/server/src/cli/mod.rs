@@ -32,7 +32,7 @@ use crate::app::App;
 use crate::assemble::assemble;
 use crate::config::Loaded;
 use crate::exit::Exit;
-use crate::flows::{entitle, publish};
+use crate::flows::publish;
 use error::CliError;
 use key::KeyCommand;
 use output::Output;
@@ -150,7 +150,6 @@ impl Context {
 
 /// Ends what a command has left to do in the background, and closes the database.
 async fn settle(app: &App) {
-    entitle::flush(app).await;
     app.tasks.close();
     app.tasks.wait().await;
     app.catalog.close().await;

@@ -5,11 +5,12 @@
 //! [`stockroom_domain::permits`], the rest is [`deliver`]. [`verify`] compares records with bytes.
 
 pub mod deliver;
-pub mod entitle;
 pub mod error;
+pub mod ledger;
 pub mod objects;
 pub mod overview;
 pub mod prove;
 pub mod publish;
+pub mod receipt;
 pub mod receive;
 pub mod verify;

@@ -11,6 +11,7 @@
 mod calls;
 mod connections;
 mod disconnects;
+mod downloads;
 mod healing;
 mod main_job;
 mod objects;

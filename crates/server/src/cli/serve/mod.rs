@@ -16,7 +16,7 @@ use super::error::CliError;
 use crate::app::App;
 use crate::assemble::assemble;
 use crate::exit::Exit;
-use crate::flows::entitle;
+use crate::flows::ledger;
 use crate::http::routes::router;
 use crate::http::server::{Timeouts, serve};
 use crate::workers::{engine, identity};
@@ -97,7 +97,9 @@ async fn finish(app: &App, timeouts: Timeouts) {
     {
         tracing::warn!("background work that was still running is cut");
     }
-    entitle::flush(app).await;
+    if let Err(error) = ledger::flush(app).await {
+        tracing::error!(%error, "what buyers received last is not recorded");
+    }
     app.catalog.close().await;
 }
 
