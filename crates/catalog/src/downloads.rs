@@ -5,18 +5,18 @@
 //! what a download is.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use sqlx::any::AnyRow;
 use stockroom_domain::{
-    AssetId, Denial, Download, DownloadId, GrantId, PurchaseId, PurchaseStatus, Timestamp,
+    AssetId, Denial, Download, DownloadId, GrantId, LedgerId, PurchaseId, PurchaseStatus, Timestamp,
 };
 
 use crate::Catalog;
 use crate::error::{CatalogError, Noun, Result};
-use crate::grants::{GrantEnd, NewGrant};
+use crate::grants::{GrantEnd, Line, NewGrant};
 use crate::purchases::{PurchaseRow, purchase_columns};
-use crate::row::{Record, to_number};
+use crate::row::{Record, to_json, to_number};
 use crate::run::{Assembled, Tx};
 
 /// How many rows one statement carries; SQLite takes 32,766 values.
@@ -33,22 +33,34 @@ pub enum Charged {
     Refused(Denial),
 }
 
-/// A grant that was not charged before, with its end if it is over.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GrantRecord {
-    /// The grant.
-    pub grant: NewGrant,
-    /// Its end, if that is known.
-    pub end: Option<GrantEnd>,
+/// Grants that were given without being charged before, and ends of others, to be recorded together.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GrantBatch {
+    /// The grants in the order in which they were given, with their ends where these are known.
+    pub grants: Vec<(NewGrant, Option<GrantEnd>)>,
+    /// The ends of grants that are recorded.
+    pub ends: Vec<LateEnd>,
 }
 
-/// The end of a grant that is in the catalog.
+impl GrantBatch {
+    /// Whether there is nothing to record.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.grants.is_empty() && self.ends.is_empty()
+    }
+}
+
+/// The end of a grant that is recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LateEnd {
     /// The purchase of the grant.
     pub purchase_id: PurchaseId,
+    /// The file.
+    pub asset_id: AssetId,
     /// The grant.
     pub grant_id: GrantId,
+    /// What it was charged when it was given.
+    pub charged_bytes: u64,
     /// How it ended.
     pub end: GrantEnd,
 }
@@ -100,102 +112,77 @@ impl Catalog {
             PurchaseStatus::Refunded => return Ok(Charged::Refused(Denial::Refunded)),
             PurchaseStatus::Expired => return Ok(Charged::Refused(Denial::Expired)),
         }
-        let mut fold = Fold::load(&mut tx, [subject(grant)].into()).await?;
+        let mut fold = Fold::load(&mut tx, [of_what(grant)].into()).await?;
         let continued = fold.continued(grant);
         if continued.is_none() && purchase.entitlement().is_used_up() {
             return Ok(Charged::Refused(Denial::DownloadLimitReached));
         }
-        let download = fold.add(grant, None);
-        fold.write(&mut tx).await?;
+        fold.add(grant, None);
+        fold.write(&mut tx, grant.id.into()).await?;
         tx.commit().await?;
         Ok(match continued {
             Some(download) => Charged::Continued(download),
-            None => Charged::Began(download),
+            None => Charged::Began(grant.id.into()),
         })
     }
 
-    /// Records grants that were given without asking here, in the order in which they were, and the
-    /// ends of such as are here; in one transaction.
+    /// Records grants and ends of grants in one transaction, once: the same batch again under the
+    /// same id changes nothing.
     ///
     /// # Errors
-    /// When the database fails. Nothing was recorded then.
-    pub async fn record_grants(&self, grants: &[GrantRecord], ends: &[LateEnd]) -> Result<()> {
-        if grants.is_empty() && ends.is_empty() {
+    /// When the database fails. Whether the batch is recorded is not known then: try it again.
+    pub async fn record_grants(&self, id: LedgerId, batch: &GrantBatch) -> Result<()> {
+        if batch.is_empty() {
             return Ok(());
         }
-        self.retried(|| self.try_record_grants(grants, ends)).await
+        self.retried(|| self.try_record_grants(id, batch)).await
     }
 
-    async fn try_record_grants(&self, grants: &[GrantRecord], ends: &[LateEnd]) -> Result<()> {
+    async fn try_record_grants(&self, id: LedgerId, batch: &GrantBatch) -> Result<()> {
         let mut tx = self.begin().await?;
-        let purchases = grants.iter().map(|it| it.grant.purchase_id).collect();
+        let given = batch.grants.iter().map(|(grant, _)| of_what(grant));
+        let ended = batch
+            .ends
+            .iter()
+            .map(|late| (late.purchase_id, late.asset_id));
+        let of_what: BTreeSet<OfWhat> = given.chain(ended).collect();
+        let purchases: BTreeSet<PurchaseId> =
+            of_what.iter().map(|(purchase, _)| *purchase).collect();
         tx.hold_purchases(&purchases).await?;
+        if let Some(first) = purchases.first()
+            && tx.has_entry(*first, id).await?
+        {
+            return Ok(());
+        }
+        let mut fold = Fold::load(&mut tx, of_what).await?;
         // The ends first: what they did not send leaves room in the downloads.
-        for ends in ends.chunks(ROWS) {
-            tx.end_grants(ends).await?;
+        for late in &batch.ends {
+            fold.end(late);
         }
-        let subjects = grants.iter().map(|it| subject(&it.grant)).collect();
-        let mut fold = Fold::load(&mut tx, subjects).await?;
-        for record in grants {
-            fold.add(&record.grant, record.end.as_ref());
+        for (grant, end) in &batch.grants {
+            fold.add(grant, end.as_ref());
         }
-        fold.write(&mut tx).await?;
+        fold.write(&mut tx, id).await?;
         tx.commit().await
-    }
-}
-
-impl Catalog {
-    /// Which of these grants are recorded.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn recorded_grants(&self, grants: &[GrantRecord]) -> Result<HashSet<GrantId>> {
-        let mut recorded = HashSet::new();
-        for chunk in grants.chunks(ROWS) {
-            let mut select = Assembled::new("SELECT g.id FROM (VALUES ");
-            select.rows(chunk, |row, GrantRecord { grant, .. }| {
-                row.text(grant.purchase_id.to_string()).comma();
-                row.text(grant.id.to_string());
-                Ok(())
-            })?;
-            select.push(") v JOIN grants g ON g.purchase_id = v.column1 AND g.id = v.column2");
-            for row in &self.fetch_all(select.finish()).await? {
-                recorded.insert(Record::new(row, "grants", "id").parsed("id")?);
-            }
-        }
-        Ok(recorded)
     }
 }
 
 /// What a download is of: one file, with one purchase.
 type OfWhat = (PurchaseId, AssetId);
 
-const fn subject(grant: &NewGrant) -> OfWhat {
-    (grant.purchase_id, grant.asset_id)
+const fn of_what(grant: &NewGrant) -> OfWhat {
+    (grant.purchase_id, grant.given.asset_id)
 }
 
-/// Grants on their way into downloads.
+/// Grants on their way into downloads. The purchases are held, so that nobody else changes their
+/// downloads meanwhile.
 struct Fold {
     /// The newest download of each file and purchase, as it is after the grants so far.
     newest: HashMap<OfWhat, Download>,
-    /// What the grants add to the charged bytes of downloads.
-    charges: BTreeMap<DownloadId, Charge>,
+    changed: BTreeSet<OfWhat>,
     /// How many downloads the grants began.
     began: BTreeMap<PurchaseId, i64>,
-    grants: Vec<Row>,
-}
-
-struct Charge {
-    of_what: OfWhat,
-    began_at: Timestamp,
-    size_bytes: u64,
-    added_bytes: u64,
-}
-
-struct Row {
-    grant: NewGrant,
-    download: DownloadId,
-    end: Option<GrantEnd>,
+    lines: BTreeMap<PurchaseId, Vec<Line>>,
 }
 
 impl Fold {
@@ -211,9 +198,7 @@ impl Fold {
                 Ok(())
             })?;
             select.push(
-                ") v JOIN downloads d ON d.id = (
-                     SELECT max(x.id) FROM downloads x
-                     WHERE x.purchase_id = v.column1 AND x.asset_id = v.column2)",
+                ") v JOIN downloads d ON d.purchase_id = v.column1 AND d.asset_id = v.column2",
             );
             for row in &tx.fetch_all(select.finish()).await? {
                 let of_what = (
@@ -225,30 +210,29 @@ impl Fold {
         }
         Ok(Self {
             newest,
-            charges: BTreeMap::new(),
+            changed: BTreeSet::new(),
             began: BTreeMap::new(),
-            grants: Vec::new(),
+            lines: BTreeMap::new(),
         })
     }
 
     /// The download that a grant continues.
     fn continued(&self, grant: &NewGrant) -> Option<DownloadId> {
-        let newest = self.newest.get(&subject(grant))?;
-        let bytes = grant.range.end.saturating_sub(grant.range.start);
-        newest.takes(bytes, grant.at).then_some(newest.id)
+        let newest = self.newest.get(&of_what(grant))?;
+        let is_continued = newest.takes(grant.given.bytes(), grant.given.at);
+        is_continued.then_some(newest.id)
     }
 
     /// Adds a grant to the download that it continues or begins.
-    fn add(&mut self, grant: &NewGrant, end: Option<&GrantEnd>) -> DownloadId {
+    fn add(&mut self, grant: &NewGrant, end: Option<&GrantEnd>) {
         let is_continued = self.continued(grant).is_some();
-        let of_what = subject(grant);
-        let download = match self.newest.entry(of_what) {
+        let download = match self.newest.entry(of_what(grant)) {
             Entry::Occupied(newest) if is_continued => newest.into_mut(),
             none_or_over => {
                 *self.began.entry(grant.purchase_id).or_default() += 1;
                 let begun = Download {
                     id: grant.id.into(),
-                    began_at: grant.at,
+                    began_at: grant.given.at,
                     size_bytes: grant.size_bytes,
                     charged_bytes: 0,
                 };
@@ -259,29 +243,45 @@ impl Fold {
             end.sent_bytes.min(grant.charged_bytes)
         });
         download.charged_bytes = download.charged_bytes.saturating_add(bytes);
-        let charge = self.charges.entry(download.id).or_insert_with(|| Charge {
-            of_what,
-            began_at: download.began_at,
-            size_bytes: download.size_bytes,
-            added_bytes: 0,
-        });
-        charge.added_bytes = charge.added_bytes.saturating_add(bytes);
-        let download = download.id;
-        self.grants.push(Row {
-            grant: grant.clone(),
-            download,
+        let line = Line {
+            grant: grant.id,
+            given: Some((download.id, grant.given.clone())),
             end: end.cloned(),
-        });
-        download
+        };
+        self.changed.insert(of_what(grant));
+        self.lines.entry(grant.purchase_id).or_default().push(line);
     }
 
-    async fn write(self, tx: &mut Tx) -> Result<()> {
-        let charges: Vec<_> = self.charges.into_iter().collect();
-        for chunk in charges.chunks(ROWS) {
-            tx.charge_downloads(chunk).await?;
+    /// Gives back what a grant did not send, unless its download is over.
+    fn end(&mut self, late: &LateEnd) {
+        let of_what = (late.purchase_id, late.asset_id);
+        let unsent = late.charged_bytes.saturating_sub(late.end.sent_bytes);
+        if let Some(download) = self.newest.get_mut(&of_what)
+            // A grant is never older than its download.
+            && late.grant_id >= GrantId::from(download.id)
+        {
+            download.charged_bytes = download.charged_bytes.saturating_sub(unsent);
+            self.changed.insert(of_what);
         }
-        for chunk in self.grants.chunks(ROWS) {
-            tx.insert_grants(chunk).await?;
+        let line = Line {
+            grant: late.grant_id,
+            given: None,
+            end: Some(late.end.clone()),
+        };
+        self.lines.entry(late.purchase_id).or_default().push(line);
+    }
+
+    async fn write(self, tx: &mut Tx, id: LedgerId) -> Result<()> {
+        let changed: Vec<_> = self.changed.iter().collect();
+        for chunk in changed.chunks(ROWS) {
+            let downloads = chunk
+                .iter()
+                .filter_map(|of_what| Some((**of_what, self.newest.get(*of_what)?)));
+            tx.replace_downloads(downloads).await?;
+        }
+        let lines: Vec<_> = self.lines.into_iter().collect();
+        for chunk in lines.chunks(ROWS) {
+            tx.insert_entries(id, chunk).await?;
         }
         let began: Vec<_> = self.began.into_iter().collect();
         for chunk in began.chunks(ROWS) {
@@ -327,69 +327,51 @@ impl Tx {
         Ok(())
     }
 
-    async fn charge_downloads(&mut self, charges: &[(DownloadId, Charge)]) -> Result<()> {
+    async fn has_entry(&mut self, purchase: PurchaseId, id: LedgerId) -> Result<bool> {
+        let mut select = Assembled::new("SELECT l.id FROM ledger l WHERE l.purchase_id = ");
+        select.text(purchase.to_string());
+        select.push(" AND l.id = ").text(id.to_string());
+        Ok(self.fetch_optional(select.finish()).await?.is_some())
+    }
+
+    async fn replace_downloads(
+        &mut self,
+        downloads: impl Iterator<Item = (OfWhat, &Download)>,
+    ) -> Result<()> {
         let mut insert = Assembled::new(
             "INSERT INTO downloads
-                 (id, purchase_id, asset_id, began_at, size_bytes, charged_bytes) VALUES ",
+                 (purchase_id, asset_id, id, began_at, size_bytes, charged_bytes) VALUES ",
         );
-        insert.rows(charges, |row, (id, charge)| {
-            let (purchase, asset) = charge.of_what;
-            row.text(id.to_string()).comma();
+        insert.rows(downloads, |row, ((purchase, asset), download)| {
             row.text(purchase.to_string()).comma();
             row.text(asset.to_string()).comma();
-            row.number(charge.began_at.unix_ms()).comma();
-            row.number(to_number("size_bytes", charge.size_bytes)?)
+            row.text(download.id.to_string()).comma();
+            row.number(download.began_at.unix_ms()).comma();
+            row.number(to_number("size_bytes", download.size_bytes)?)
                 .comma();
-            row.number(to_number("charged_bytes", charge.added_bytes)?);
+            row.number(to_number("charged_bytes", download.charged_bytes)?);
             Ok(())
         })?;
         insert.push(
-            " ON CONFLICT (id) DO UPDATE
-              SET charged_bytes = downloads.charged_bytes + excluded.charged_bytes",
+            " ON CONFLICT (purchase_id, asset_id) DO UPDATE
+              SET id = excluded.id, began_at = excluded.began_at,
+                  size_bytes = excluded.size_bytes, charged_bytes = excluded.charged_bytes",
         );
         self.execute(insert.finish()).await.map(drop)
     }
 
-    async fn insert_grants(&mut self, rows: &[Row]) -> Result<()> {
-        let mut insert = Assembled::new(
-            "INSERT INTO grants (id, purchase_id, download_id, kind, at, first_byte, granted_bytes,
-                 charged_bytes, stores, key_id, address, ended_at, sent_bytes) VALUES ",
-        );
-        insert.rows(
-            rows,
-            |row,
-             Row {
-                 grant,
-                 download,
-                 end,
-             }| {
-                let granted_bytes = grant.range.end.saturating_sub(grant.range.start);
-                let stores = end.as_ref().map_or(&grant.stores, |end| &end.stores);
-                let sent_bytes = end
-                    .as_ref()
-                    .map(|end| to_number("sent_bytes", end.sent_bytes))
-                    .transpose()?;
-                row.text(grant.id.to_string()).comma();
-                row.text(grant.purchase_id.to_string()).comma();
-                row.text(download.to_string()).comma();
-                row.text(grant.kind.as_str()).comma();
-                row.number(grant.at.unix_ms()).comma();
-                row.number(to_number("first_byte", grant.range.start)?)
-                    .comma();
-                row.number(to_number("granted_bytes", granted_bytes)?)
-                    .comma();
-                row.number(to_number("charged_bytes", grant.charged_bytes)?)
-                    .comma();
-                row.text(stores.clone()).comma();
-                row.text_or_null(grant.key_id.map(|id| id.to_string()))
-                    .comma();
-                row.text_or_null(grant.address.clone()).comma();
-                row.number_or_null(end.as_ref().map(|end| end.ended_at.unix_ms()))
-                    .comma();
-                row.number_or_null(sent_bytes);
-                Ok(())
-            },
-        )?;
+    async fn insert_entries(
+        &mut self,
+        id: LedgerId,
+        entries: &[(PurchaseId, Vec<Line>)],
+    ) -> Result<()> {
+        let mut insert = Assembled::new("INSERT INTO ledger (purchase_id, id, lines) VALUES ");
+        insert.rows(entries, |row, (purchase, lines)| {
+            row.text(purchase.to_string()).comma();
+            row.text(id.to_string()).comma();
+            row.text(to_json(lines)?);
+            Ok(())
+        })?;
         self.execute(insert.finish()).await.map(drop)
     }
 
@@ -403,51 +385,6 @@ impl Tx {
             Ok(())
         })?;
         update.push(") v WHERE purchases.id = v.column1");
-        self.execute(update.finish()).await.map(drop)
-    }
-
-    /// Notes how grants ended, and gives what they did not send back to their downloads.
-    async fn end_grants(&mut self, ends: &[LateEnd]) -> Result<()> {
-        let mut update = Assembled::new(
-            "UPDATE grants SET ended_at = CAST(v.column3 AS BIGINT),
-                 sent_bytes = CAST(v.column4 AS BIGINT), stores = v.column5
-             FROM (VALUES ",
-        );
-        update.rows(ends, |row, late| {
-            row.text(late.purchase_id.to_string()).comma();
-            row.text(late.grant_id.to_string()).comma();
-            row.number(late.end.ended_at.unix_ms()).comma();
-            row.number(to_number("sent_bytes", late.end.sent_bytes)?)
-                .comma();
-            row.text(late.end.stores.clone());
-            Ok(())
-        })?;
-        update.push(
-            ") v WHERE grants.purchase_id = v.column1 AND grants.id = v.column2
-                 AND grants.ended_at IS NULL
-             RETURNING id, download_id, charged_bytes, sent_bytes",
-        );
-        let mut unsent: BTreeMap<DownloadId, i64> = BTreeMap::new();
-        for row in &self.fetch_all(update.finish()).await? {
-            let row = Record::new(row, "grants", "id");
-            let rest = row.number("charged_bytes")? - row.number("sent_bytes")?;
-            if rest > 0 {
-                *unsent.entry(row.parsed("download_id")?).or_default() += rest;
-            }
-        }
-        if unsent.is_empty() {
-            return Ok(());
-        }
-        let mut update = Assembled::new(
-            "UPDATE downloads SET charged_bytes = charged_bytes - CAST(v.column2 AS BIGINT)
-             FROM (VALUES ",
-        );
-        update.rows(&unsent, |row, (download, bytes)| {
-            row.text(download.to_string()).comma();
-            row.number(*bytes);
-            Ok(())
-        })?;
-        update.push(") v WHERE downloads.id = v.column1");
         self.execute(update.finish()).await.map(drop)
     }
 }

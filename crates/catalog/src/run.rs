@@ -185,8 +185,8 @@ pub(crate) struct Assembled {
 }
 
 enum Argument {
-    Text(Option<String>),
-    Number(Option<i64>),
+    Text(String),
+    Number(i64),
 }
 
 impl Assembled {
@@ -205,21 +205,11 @@ impl Assembled {
 
     /// Adds the placeholder of a text.
     pub(crate) fn text(&mut self, value: impl Into<String>) -> &mut Self {
-        self.text_or_null(Some(value.into()))
-    }
-
-    /// Adds the placeholder of a text that may be missing.
-    pub(crate) fn text_or_null(&mut self, value: Option<String>) -> &mut Self {
-        self.argument(Argument::Text(value))
+        self.argument(Argument::Text(value.into()))
     }
 
     /// Adds the placeholder of a number.
     pub(crate) fn number(&mut self, value: i64) -> &mut Self {
-        self.number_or_null(Some(value))
-    }
-
-    /// Adds the placeholder of a number that may be missing.
-    pub(crate) fn number_or_null(&mut self, value: Option<i64>) -> &mut Self {
         self.argument(Argument::Number(value))
     }
 

@@ -112,10 +112,8 @@ macro_rules! details_columns {
 /// The newest download of `assets a` with `purchases e`. Without a limit nobody asks for it.
 macro_rules! last_download {
     () => {
-        " LEFT JOIN downloads d ON d.id = (
-             SELECT max(x.id) FROM downloads x
-             WHERE e.download_limit IS NOT NULL
-                 AND x.purchase_id = e.id AND x.asset_id = a.id)"
+        " LEFT JOIN downloads d ON e.download_limit IS NOT NULL \
+             AND d.purchase_id = e.id AND d.asset_id = a.id"
     };
 }
 

@@ -9,6 +9,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{DownloadId, Timestamp, UnknownState};
 
 /// How long a download may be continued, from its beginning: as long as a signed URL lives.
@@ -62,7 +64,8 @@ impl Download {
 }
 
 /// How an answer gave a buyer's bytes away.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum GrantKind {
     /// It sent them.
     Stream,

@@ -22,8 +22,8 @@ pub use downloads::{DOWNLOAD_WINDOW, Download, GrantKind, allowance_bytes};
 pub use entropy::{Entropy, SeededEntropy, SystemEntropy};
 pub use filename::{Filename, FilenameError};
 pub use id::{
-    AssetId, AuditId, DownloadId, EndpointId, EventId, GrantId, IdError, KeyId, MigrationId,
-    ModelId, ObjectId, PurchaseId,
+    AssetId, AuditId, DownloadId, EndpointId, EventId, GrantId, IdError, KeyId, LedgerId,
+    MigrationId, ModelId, ObjectId, PurchaseId,
 };
 pub use key::{Category, Key, KeyError, KeyPrefix, MAX_KEY_BYTES};
 pub use money::{Currency, Money, MoneyError};

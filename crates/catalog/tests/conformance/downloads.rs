@@ -4,10 +4,10 @@ use std::ops::Range;
 use std::time::Duration;
 
 use stockroom_catalog::{
-    AssetRow, Charged, GrantEnd, GrantRecord, LateEnd, NewGrant, NewPurchase, PurchaseRow,
+    AssetRow, Charged, Given, GrantBatch, GrantEnd, LateEnd, NewGrant, NewPurchase, PurchaseRow,
 };
 use stockroom_domain::{
-    DOWNLOAD_WINDOW, Denial, DownloadId, GrantId, GrantKind, PurchaseId, Timestamp,
+    DOWNLOAD_WINDOW, Denial, DownloadId, GrantId, GrantKind, LedgerId, PurchaseId, Timestamp,
 };
 
 use crate::assert_not_found;
@@ -19,7 +19,8 @@ on_both_databases!(
     what_was_not_sent_is_given_back,
     nothing_is_charged_to_a_purchase_that_ended,
     grants_are_recorded_in_batches,
-    grants_that_end_later_are_told_so_once,
+    a_batch_is_recorded_once,
+    an_end_that_comes_late_stands_in_the_receipt,
     a_receipt_shows_every_grant,
     many_servers_at_once_count_the_same,
 );
@@ -50,15 +51,17 @@ impl Sale {
         NewGrant {
             id: lab.id(GrantId::generate),
             purchase_id: self.purchase.id,
-            asset_id: self.asset.id,
             size_bytes: SIZE_BYTES,
-            kind: GrantKind::Stream,
-            at,
             charged_bytes: range.end - range.start,
-            range,
-            stores: "local".to_owned(),
-            key_id: None,
-            address: None,
+            given: Given {
+                asset_id: self.asset.id,
+                kind: GrantKind::Stream,
+                at,
+                range,
+                stores: "local".to_owned(),
+                key_id: None,
+                address: None,
+            },
         }
     }
 
@@ -86,9 +89,18 @@ fn end(at: Timestamp, sent_bytes: u64) -> GrantEnd {
 fn late(grant: &NewGrant, at: Timestamp, sent_bytes: u64) -> LateEnd {
     LateEnd {
         purchase_id: grant.purchase_id,
+        asset_id: grant.given.asset_id,
         grant_id: grant.id,
+        charged_bytes: grant.charged_bytes,
         end: end(at, sent_bytes),
     }
+}
+
+/// Records grants and ends as a server does now and then.
+async fn record(lab: &Lab, grants: Vec<(NewGrant, Option<GrantEnd>)>, ends: Vec<LateEnd>) {
+    let batch = GrantBatch { grants, ends };
+    let id = lab.id(LedgerId::generate);
+    lab.catalog.record_grants(id, &batch).await.unwrap();
 }
 
 const LIMIT_REACHED: Charged = Charged::Refused(Denial::DownloadLimitReached);
@@ -130,7 +142,7 @@ async fn the_parts_of_a_file_are_one_download(lab: &Lab) {
     // A download that is a week old is over, however little was sent.
     let sale = self::sale(lab, Some(2)).await;
     let (first, _) = sale.charge(lab, 0..1).await;
-    let later = first.at.after(DOWNLOAD_WINDOW);
+    let later = first.given.at.after(DOWNLOAD_WINDOW);
     let grant = sale.grant(lab, later, 1..2);
     let charged = lab.catalog.charge_grant(&grant, later).await.unwrap();
     assert_eq!(charged, Charged::Began(grant.id.into()));
@@ -142,12 +154,10 @@ async fn what_was_not_sent_is_given_back(lab: &Lab) {
     assert_eq!(charged, Charged::Began(broken.id.into()));
     // While it runs, it counts in full.
     assert_eq!(sale.charge(lab, 400..SIZE_BYTES).await.1, LIMIT_REACHED);
-    let ends = [late(&broken, lab.now(), 400)];
-    lab.catalog.record_grants(&[], &ends).await.unwrap();
+    record(lab, vec![], vec![late(&broken, lab.now(), 400)]).await;
     let (rest, charged) = sale.charge(lab, 400..SIZE_BYTES).await;
     assert_eq!(charged, Charged::Continued(broken.id.into()));
-    let ends = [late(&rest, lab.now(), 600)];
-    lab.catalog.record_grants(&[], &ends).await.unwrap();
+    record(lab, vec![], vec![late(&rest, lab.now(), 600)]).await;
     assert_eq!(sale.charge(lab, 0..SIZE_BYTES).await.1, LIMIT_REACHED);
     assert_eq!(sale.downloads(lab).await, 1);
 }
@@ -189,13 +199,11 @@ async fn grants_are_recorded_in_batches(lab: &Lab) {
     for range in whole.chain([0..SIZE_BYTES, 0..400, 400..900, 900..SIZE_BYTES]) {
         for sale in [&one, &two] {
             let sent_bytes = range.end - range.start;
-            grants.push(GrantRecord {
-                grant: sale.grant(lab, now, range.clone()),
-                end: Some(end(now, sent_bytes)),
-            });
+            let grant = sale.grant(lab, now, range.clone());
+            grants.push((grant, Some(end(now, sent_bytes))));
         }
     }
-    lab.catalog.record_grants(&grants, &[]).await.unwrap();
+    record(lab, grants, vec![]).await;
     // 499 whole files. The first part is taken for one that got lost, the others begin a download.
     assert_eq!(one.downloads(lab).await, 500);
     assert_eq!(two.downloads(lab).await, 500);
@@ -205,31 +213,53 @@ async fn grants_are_recorded_in_batches(lab: &Lab) {
         .await
         .unwrap();
     assert_eq!((downloads.len(), is_cut), (500, false));
-    let recorded = lab.catalog.recorded_grants(&grants).await.unwrap();
-    assert_eq!(recorded.len(), grants.len());
-    lab.catalog.record_grants(&[], &[]).await.unwrap();
+    record(lab, vec![], vec![]).await;
 }
 
-async fn grants_that_end_later_are_told_so_once(lab: &Lab) {
+async fn a_batch_is_recorded_once(lab: &Lab) {
+    let sale = sale(lab, None).await;
+    let now = lab.now();
+    let batch = GrantBatch {
+        grants: vec![(sale.grant(lab, now, 0..SIZE_BYTES), None)],
+        ends: vec![],
+    };
+    // Whoever is told of a failure cannot know that it came after the commit.
+    let id = lab.id(LedgerId::generate);
+    race(|_| {
+        let (catalog, batch) = (lab.catalog.clone(), batch.clone());
+        async move { catalog.record_grants(id, &batch).await.unwrap() }
+    })
+    .await;
+    assert_eq!(sale.downloads(lab).await, 1);
+    let (downloads, _) = lab.catalog.downloads_of(sale.purchase.id, 9).await.unwrap();
+    assert_eq!(downloads.len(), 1);
+    assert_eq!(downloads[0].grants.len(), 1);
+}
+
+async fn an_end_that_comes_late_stands_in_the_receipt(lab: &Lab) {
     let sale = sale(lab, None).await;
     let now = lab.now();
     let grant = sale.grant(lab, now, 0..SIZE_BYTES);
-    let record = GrantRecord {
-        grant: grant.clone(),
-        end: None,
-    };
-    lab.catalog.record_grants(&[record], &[]).await.unwrap();
-    for sent_bytes in [300, 900] {
-        let ends = [late(&grant, now, sent_bytes)];
-        lab.catalog.record_grants(&[], &ends).await.unwrap();
-    }
+    record(lab, vec![(grant.clone(), None)], vec![]).await;
+    record(lab, vec![], vec![late(&grant, now, 300)]).await;
     let (downloads, _) = lab.catalog.downloads_of(sale.purchase.id, 9).await.unwrap();
-    assert_eq!(downloads[0].grants[0].sent_bytes, Some(300));
-    assert_eq!(downloads[0].grants[0].stores, "s3,local");
-    // 300 were charged, so the whole file does not fit any more, but what is missing does.
+    let [recorded] = &downloads[0].grants[..] else {
+        panic!("one grant, not {:?}", downloads[0].grants);
+    };
+    assert_eq!(recorded.sent_bytes(), Some(300));
+    assert_eq!(recorded.stores(), "s3,local");
+    // 300 were charged, so what is missing fits, and then nothing does.
     let rest = sale.grant(lab, now, 300..SIZE_BYTES);
     let charged = lab.catalog.charge_grant(&rest, now).await.unwrap();
     assert_eq!(charged, Charged::Continued(grant.id.into()));
+    let again = sale.grant(lab, now, 0..SIZE_BYTES);
+    let charged = lab.catalog.charge_grant(&again, now).await.unwrap();
+    assert_eq!(charged, Charged::Began(again.id.into()));
+    // An end of a download that is over gives nothing to the one after it.
+    record(lab, vec![], vec![late(&rest, now, 0)]).await;
+    let more = sale.grant(lab, now, 0..501);
+    let charged = lab.catalog.charge_grant(&more, now).await.unwrap();
+    assert_eq!(charged, Charged::Began(more.id.into()));
 }
 
 async fn a_receipt_shows_every_grant(lab: &Lab) {
@@ -239,39 +269,29 @@ async fn a_receipt_shows_every_grant(lab: &Lab) {
     let mut grants = Vec::new();
     for (n, kind) in GrantKind::ALL.into_iter().enumerate() {
         let at = now.after(Duration::from_secs(n as u64));
-        let grant = NewGrant {
-            kind,
-            key_id: Some(lab.id(stockroom_domain::KeyId::generate)),
-            address: Some(format!("hash-{n}")),
-            ..sale.grant(lab, at, 0..SIZE_BYTES)
-        };
-        grants.push(GrantRecord { grant, end: None });
+        let mut grant = sale.grant(lab, at, 0..SIZE_BYTES);
+        grant.given.kind = kind;
+        grant.given.key_id = Some(lab.id(stockroom_domain::KeyId::generate));
+        grant.given.address = Some(format!("hash-{n}"));
+        grants.push((grant, None));
     }
-    grants.push(GrantRecord {
-        grant: other.grant(lab, now, 0..SIZE_BYTES),
-        end: None,
-    });
-    lab.catalog.record_grants(&grants, &[]).await.unwrap();
+    grants.push((other.grant(lab, now, 0..SIZE_BYTES), None));
+    record(lab, grants.clone(), vec![]).await;
     let id = sale.purchase.id;
     let (downloads, is_cut) = lab.catalog.downloads_of(id, 4).await.unwrap();
     assert!(!is_cut);
     assert_eq!(downloads.len(), 4);
-    for (download, record) in downloads.iter().zip(&grants) {
-        let expected = &record.grant;
+    for (download, (expected, _)) in downloads.iter().zip(&grants) {
         assert_eq!(download.id, DownloadId::from(expected.id));
-        assert_eq!(download.asset_id, sale.asset.id);
-        assert_eq!(download.filename, sale.asset.filename);
-        assert_eq!(download.sha256, sale.asset.object.sha256);
-        assert_eq!(download.size_bytes, SIZE_BYTES);
+        assert_eq!(download.file.asset_id, sale.asset.id);
+        assert_eq!(download.file.filename, sale.asset.filename);
+        assert_eq!(download.file.sha256, sale.asset.object.sha256);
+        assert_eq!(download.file.size_bytes, sale.asset.object.size_bytes);
         let [grant] = &download.grants[..] else {
             panic!("one grant, not {:?}", download.grants);
         };
-        assert_eq!(grant.kind, expected.kind);
-        assert_eq!(grant.at, expected.at);
-        assert_eq!(grant.range, expected.range);
-        assert_eq!(grant.key_id, expected.key_id);
-        assert_eq!(grant.address, expected.address);
-        assert_eq!((grant.ended_at, grant.sent_bytes), (None, None));
+        assert_eq!((grant.id, &grant.given), (expected.id, &expected.given));
+        assert_eq!(grant.end, None);
     }
     // The newest are shown when there are too many.
     let (newest, is_cut) = lab.catalog.downloads_of(id, 1).await.unwrap();
@@ -285,16 +305,20 @@ async fn many_servers_at_once_count_the_same(lab: &Lab) {
     race(|n| {
         let mut grants: Vec<_> = [&one, &two, &one]
             .into_iter()
-            .map(|sale| GrantRecord {
-                grant: sale.grant(lab, now, 0..SIZE_BYTES),
-                end: Some(end(now, SIZE_BYTES)),
+            .map(|sale| {
+                let grant = sale.grant(lab, now, 0..SIZE_BYTES);
+                (grant, Some(end(now, SIZE_BYTES)))
             })
             .collect();
         if n % 2 == 0 {
             grants.reverse();
         }
-        let catalog = lab.catalog.clone();
-        async move { catalog.record_grants(&grants, &[]).await.unwrap() }
+        let (catalog, id) = (lab.catalog.clone(), lab.id(LedgerId::generate));
+        let ends = Vec::new();
+        async move {
+            let batch = GrantBatch { grants, ends };
+            catalog.record_grants(id, &batch).await.unwrap();
+        }
     })
     .await;
     assert_eq!(one.downloads(lab).await, 2 * u64::from(crate::lab::RACERS));

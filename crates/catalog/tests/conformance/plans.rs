@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor, Row};
 use stockroom_catalog::{
-    AssetQuery, Dialect, GrantEnd, GrantRecord, KeyHash, LateEnd, ModelFilter, ModelPatch,
+    AssetQuery, Dialect, Given, GrantBatch, GrantEnd, KeyHash, LateEnd, ModelFilter, ModelPatch,
     NewGrant, NewKey, NewModel, ObjectRow, Page, PlacementStep, PurchaseFilter, VisibleTo,
 };
 use stockroom_domain::{
-    AssetId, GrantId, GrantKind, KeyId, KeyPrefix, ModelStatus, PlacementState, PurchaseId, Role,
-    StoreName,
+    AssetId, GrantId, GrantKind, KeyId, KeyPrefix, LedgerId, ModelStatus, PlacementState,
+    PurchaseId, Role, StoreName,
 };
 use tracing::field::{Field, Visit};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
@@ -75,13 +75,10 @@ const FILL: &str = "
     INSERT INTO purchases (id, buyer, model_id, order_ref, purchased_at, downloads)
         SELECT 'pur_' || i, 'buyer' || i % 5000, 'mdl_' || 1 + i % 10000, i::text, i, 0
         FROM generate_series(1, 20000) i;
-    INSERT INTO downloads (id, purchase_id, asset_id, began_at, size_bytes, charged_bytes)
-        SELECT 'dow_' || i, 'pur_' || 1 + i % 10000, 'ast_' || i, i, 1, 1
-        FROM generate_series(1, 20000) i;
-    INSERT INTO grants (id, purchase_id, download_id, kind, at, first_byte, granted_bytes,
-            charged_bytes, stores)
-        SELECT 'grt_' || i, 'pur_' || 1 + i % 10000, 'dow_' || i, 'stream', i, 0, 1, 1, 'local'
-        FROM generate_series(1, 20000) i;
+    INSERT INTO downloads (purchase_id, asset_id, id, began_at, size_bytes, charged_bytes)
+        SELECT 'pur_' || i, 'ast_' || i, 'dow_' || i, i, 1, 1 FROM generate_series(1, 20000) i;
+    INSERT INTO ledger (purchase_id, id, lines)
+        SELECT 'pur_' || 1 + i % 10000, 'led_' || i, '[]' FROM generate_series(1, 20000) i;
     ANALYZE;";
 
 /// Statements of workers, by words that only one of them has, with what their plans are to name
@@ -543,32 +540,36 @@ async fn call_grants(lab: &Lab, purchase: PurchaseId, asset: AssetId) {
     let grant = NewGrant {
         id: lab.id(GrantId::generate),
         purchase_id: purchase,
-        asset_id: asset,
         size_bytes: 2,
-        kind: GrantKind::Stream,
-        at: lab.now(),
-        range: 0..2,
         charged_bytes: 2,
-        stores: "local".to_owned(),
-        key_id: None,
-        address: None,
+        given: Given {
+            asset_id: asset,
+            kind: GrantKind::Stream,
+            at: lab.now(),
+            range: 0..2,
+            stores: "local".to_owned(),
+            key_id: None,
+            address: None,
+        },
     };
-    catalog.charge_grant(&grant, grant.at).await.unwrap();
+    catalog.charge_grant(&grant, lab.now()).await.unwrap();
     let end = LateEnd {
         purchase_id: purchase,
+        asset_id: asset,
         grant_id: grant.id,
+        charged_bytes: 2,
         end: GrantEnd {
-            ended_at: grant.at,
+            ended_at: lab.now(),
             sent_bytes: 1,
             stores: "local".to_owned(),
         },
     };
     let id = lab.id(GrantId::generate);
-    let grants = [GrantRecord {
-        grant: NewGrant { id, ..grant },
-        end: None,
-    }];
-    catalog.record_grants(&grants, &[end]).await.unwrap();
-    catalog.recorded_grants(&grants).await.unwrap();
+    let batch = GrantBatch {
+        grants: vec![(NewGrant { id, ..grant }, None)],
+        ends: vec![end],
+    };
+    let id = lab.id(LedgerId::generate);
+    catalog.record_grants(id, &batch).await.unwrap();
     catalog.downloads_of(purchase, 9).await.unwrap();
 }

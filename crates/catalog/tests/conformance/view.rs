@@ -1,7 +1,8 @@
 //! The one query behind a download.
 
 use stockroom_catalog::{
-    AssetQuery, AssetView, Charged, KeyHash, NewGrant, NewKey, NewModel, NewPurchase, PurchaseRow,
+    AssetQuery, AssetView, Charged, Given, KeyHash, NewGrant, NewKey, NewModel, NewPurchase,
+    PurchaseRow,
 };
 use stockroom_domain::{
     AssetId, GrantId, GrantKind, KeyId, ModelStatus, PurchaseId, Role, Subject, Timestamp,
@@ -204,15 +205,17 @@ async fn the_best_purchase_is_the_one_that_helps_now(lab: &Lab) {
     let whole = NewGrant {
         id: lab.id(GrantId::generate),
         purchase_id: limited,
-        asset_id,
         size_bytes: 1,
-        kind: GrantKind::Stream,
-        at: now,
-        range: 0..1,
         charged_bytes: 1,
-        stores: "local".to_owned(),
-        key_id: None,
-        address: None,
+        given: Given {
+            asset_id,
+            kind: GrantKind::Stream,
+            at: now,
+            range: 0..1,
+            stores: "local".to_owned(),
+            key_id: None,
+            address: None,
+        },
     };
     let charged = lab.catalog.charge_grant(&whole, now).await.unwrap();
     assert_eq!(charged, Charged::Began(whole.id.into()));

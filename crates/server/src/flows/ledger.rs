@@ -13,8 +13,12 @@ use std::time::Duration;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
-use stockroom_catalog::{AssetDetails, CatalogError, Charged, GrantEnd, NewGrant};
-use stockroom_domain::{AssetId, Grant, GrantId, GrantKind, KeyId, PurchaseId, StoreName};
+use stockroom_catalog::{
+    AssetDetails, CatalogError, Charged, Given, GrantBatch, GrantEnd, LateEnd, NewGrant,
+};
+use stockroom_domain::{
+    AssetId, Grant, GrantId, GrantKind, KeyId, LedgerId, PurchaseId, StoreName,
+};
 use tokio::sync::OnceCell;
 
 use self::waiting::Waiting;
@@ -33,9 +37,9 @@ const MAX_WAITING: usize = 100_000;
 #[derive(Debug, Default)]
 pub struct Ledger {
     waiting: Waiting,
-    /// Held while they are written, so that whoever flushes before a look at the catalog also
-    /// waits for those that somebody else took.
-    writing: tokio::sync::Mutex<()>,
+    /// What could not be written the last time, and perhaps was. Held while anything is written, so
+    /// that whoever flushes before a look at the catalog also waits for what somebody else took.
+    unsure: tokio::sync::Mutex<Option<(LedgerId, GrantBatch)>>,
     address_secret: OnceCell<String>,
 }
 
@@ -83,9 +87,9 @@ impl Account {
     }
 }
 
-/// What is given on an account.
+/// Bytes that are given on an account.
 #[derive(Debug, Clone)]
-pub struct Given {
+pub struct Giving {
     /// How.
     pub kind: GrantKind,
     /// The offsets of the bytes.
@@ -94,19 +98,19 @@ pub struct Given {
     /// link is used.
     pub counts: bool,
     /// The store that they come from, where that is known.
-    pub store: String,
+    pub store: Option<StoreName>,
 }
 
-impl Given {
+impl Giving {
     /// A link to the bytes, answered by `store` or by this server.
     #[must_use]
-    pub fn link(kind: GrantKind, range: Range<u64>, store: Option<StoreName>) -> Self {
+    pub const fn link(kind: GrantKind, range: Range<u64>, store: Option<StoreName>) -> Self {
         Self {
             kind,
             range,
             // Nobody here sees what a bucket sends, so that the link counts as if it were used.
             counts: store.is_some(),
-            store: store.map_or_else(String::new, |store| store.to_string()),
+            store,
         }
     }
 }
@@ -116,35 +120,41 @@ impl Given {
 pub struct OpenGrant {
     id: GrantId,
     purchase: PurchaseId,
+    asset: AssetId,
+    charged_bytes: u64,
 }
 
 /// Charges an account before its bytes are given.
 ///
 /// # Errors
 /// `Denied` when the purchase does not allow it any more; that of the catalog.
-pub async fn charge(app: &App, account: &Account, given: Given) -> Result<OpenGrant, FlowError> {
+pub async fn charge(app: &App, account: &Account, giving: Giving) -> Result<OpenGrant, FlowError> {
     let now = app.clock.now();
     let address = match account.asker.address {
         Some(address) => Some(address_hash(app, address).await?),
         None => None,
     };
-    let bytes = given.range.end.saturating_sub(given.range.start);
+    let given = Given {
+        asset_id: account.asset,
+        kind: giving.kind,
+        at: now,
+        range: giving.range,
+        stores: giving.store.map_or_else(String::new, |it| it.to_string()),
+        key_id: account.asker.key,
+        address,
+    };
     let grant = NewGrant {
         id: GrantId::generate(now, &*app.entropy),
         purchase_id: account.purchase,
-        asset_id: account.asset,
         size_bytes: account.size_bytes,
-        kind: given.kind,
-        at: now,
-        range: given.range,
-        charged_bytes: if given.counts { bytes } else { 0 },
-        stores: given.store,
-        key_id: account.asker.key,
-        address,
+        charged_bytes: if giving.counts { given.bytes() } else { 0 },
+        given,
     };
     let open = OpenGrant {
         id: grant.id,
         purchase: account.purchase,
+        asset: account.asset,
+        charged_bytes: grant.charged_bytes,
     };
     if account.has_limit {
         return match app.catalog.charge_grant(&grant, now).await? {
@@ -163,7 +173,14 @@ pub async fn charge(app: &App, account: &Account, given: Given) -> Result<OpenGr
 
 /// Notes how a grant ended.
 fn end(app: &App, grant: &OpenGrant, end: GrantEnd) {
-    if app.ledger.waiting.end(grant.purchase, grant.id, end) {
+    let late = LateEnd {
+        purchase_id: grant.purchase,
+        asset_id: grant.asset,
+        grant_id: grant.id,
+        charged_bytes: grant.charged_bytes,
+        end,
+    };
+    if app.ledger.waiting.end(late) {
         flush_soon(app);
     }
 }
@@ -173,23 +190,17 @@ fn end(app: &App, grant: &OpenGrant, end: GrantEnd) {
 /// # Errors
 /// That of the catalog. What was not written waits for the next time.
 pub async fn flush(app: &App) -> Result<(), CatalogError> {
-    let _writing = app.ledger.writing.lock().await;
-    let mut batch = app.ledger.waiting.take();
-    if batch.is_empty() {
-        return Ok(());
+    let mut unsure = app.ledger.unsure.lock().await;
+    if let Some((id, batch)) = unsure.as_ref() {
+        app.catalog.record_grants(*id, batch).await?;
+        *unsure = None;
     }
-    let written = async {
-        if batch.is_again {
-            // A transaction that failed may have been made real all the same.
-            let recorded = app.catalog.recorded_grants(&batch.grants).await?;
-            batch.settle(&recorded);
-        }
-        app.catalog.record_grants(&batch.grants, &batch.ends).await
-    }
-    .await;
+    let batch = app.ledger.waiting.take();
+    let id = LedgerId::generate(app.clock.now(), &*app.entropy);
+    let written = app.catalog.record_grants(id, &batch).await;
     if let Err(error) = &written {
         tracing::warn!(%error, "grants cannot be recorded yet");
-        app.ledger.waiting.put_back(batch);
+        *unsure = Some((id, batch));
     }
     written
 }

@@ -49,21 +49,25 @@ impl Download {
     /// How many bytes were sent, those that were sent twice counted twice.
     #[must_use]
     pub fn sent_bytes(&self) -> u64 {
-        self.row.grants.iter().filter_map(|it| it.sent_bytes).sum()
+        self.row
+            .grants
+            .iter()
+            .filter_map(GrantRow::sent_bytes)
+            .sum()
     }
 
     /// Whether every byte of the file was sent.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        let size_bytes = self.row.size_bytes;
+        let size_bytes = self.row.file.size_bytes;
         size_bytes == 0 || matches!(self.sent[..], [Range { start: 0, end }] if end == size_bytes)
     }
 
-    /// When its newest grant was given.
+    /// When the first and the last of its grants were given.
     #[must_use]
-    pub fn last_at(&self) -> Timestamp {
-        let newest = self.row.grants.iter().map(|it| it.at).max();
-        newest.unwrap_or(self.row.began_at)
+    pub fn times(&self) -> Option<(Timestamp, Timestamp)> {
+        let (first, last) = (self.row.grants.first()?, self.row.grants.last()?);
+        Some((first.given.at, last.given.at))
     }
 }
 
@@ -83,9 +87,9 @@ pub async fn receipt(app: &App, purchase: PurchaseRow) -> Result<Receipt, FlowEr
 
 /// What an answer sent, where that is known.
 fn sent_range(grant: &GrantRow) -> Option<Range<u64>> {
-    let sent_bytes = grant.sent_bytes.filter(|bytes| *bytes > 0)?;
-    let end = grant.range.start.saturating_add(sent_bytes);
-    Some(grant.range.start..end.min(grant.range.end))
+    let sent_bytes = grant.sent_bytes().filter(|bytes| *bytes > 0)?;
+    let Range { start, end } = grant.given.range;
+    Some(start..start.saturating_add(sent_bytes).min(end))
 }
 
 /// The same offsets in as few ranges as possible.

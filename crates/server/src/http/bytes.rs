@@ -15,7 +15,7 @@ use stockroom_storage::{ByteRange, Disposition, OpenRead, SignedUrl};
 use crate::app::App;
 use crate::flows::deliver::{self, Presentation, Recorded};
 use crate::flows::error::FlowError;
-use crate::flows::ledger::{self, Account, Given, Meter};
+use crate::flows::ledger::{self, Account, Giving, Meter};
 use crate::http::codes::Code;
 use crate::http::digest;
 use crate::http::problem::Problem;
@@ -155,15 +155,15 @@ async fn body(app: &App, on: On<'_>, read: OpenRead) -> Result<Body, Problem> {
     let mut meter = match on {
         None => None,
         Some((account, kind)) => {
-            let store = read.served_by.to_string();
-            let given = Given {
+            let store = read.served_by.clone();
+            let giving = Giving {
                 kind,
                 range: read.range.clone(),
                 counts: true,
-                store: store.clone(),
+                store: Some(store.clone()),
             };
-            let grant = ledger::charge(app, account, given).await?;
-            Some(Meter::new(app, grant, store, &read.continued_by))
+            let grant = ledger::charge(app, account, giving).await?;
+            Some(Meter::new(app, grant, &store, &read.continued_by))
         }
     };
     let delivered_bytes = app.metrics.delivered_bytes.clone();

@@ -1,7 +1,7 @@
 //! Counts the bytes of an answer, and tells the ledger when it is over.
 
 use stockroom_catalog::GrantEnd;
-use stockroom_storage::ContinuedBy;
+use stockroom_storage::{ContinuedBy, StoreName};
 
 use super::{OpenGrant, end};
 use crate::app::App;
@@ -20,11 +20,11 @@ pub struct Meter {
 impl Meter {
     /// A meter for the bytes of a grant, which come from these stores.
     #[must_use]
-    pub fn new(app: &App, grant: OpenGrant, first_store: String, later: &ContinuedBy) -> Self {
+    pub fn new(app: &App, grant: OpenGrant, first: &StoreName, later: &ContinuedBy) -> Self {
         Self {
             app: app.clone(),
             grant,
-            first_store,
+            first_store: first.to_string(),
             continued_by: later.clone(),
             sent_bytes: 0,
         }

@@ -10,7 +10,7 @@ use utoipa::IntoParams;
 
 use crate::app::App;
 use crate::flows::deliver::{self, Delivery, Presentation};
-use crate::flows::ledger::{self, Account, Asker, Given};
+use crate::flows::ledger::{self, Account, Asker, Giving};
 use crate::http::address::ClientAddress;
 use crate::http::assets::{link_to, permitted};
 use crate::http::auth::Credentials;
@@ -72,8 +72,8 @@ pub async fn download(
             let link = deliver::sign(&app, object, presentation, to, REDIRECT_EXPIRES_IN).await?;
             if let Some(account) = account.filter(|_| method == Method::GET) {
                 let range = asked_range(object, &headers);
-                let given = Given::link(GrantKind::Redirect, range, link.store);
-                ledger::charge(&app, &account, given).await?;
+                let giving = Giving::link(GrantKind::Redirect, range, link.store);
+                ledger::charge(&app, &account, giving).await?;
             }
             redirect(&link.signed)
         }

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::flows::deliver::{self, Presentation};
-use crate::flows::ledger::{self, Account, Asker, Given};
+use crate::flows::ledger::{self, Account, Asker, Giving};
 use crate::http::address::ClientAddress;
 use crate::http::assets::{link_to, permitted};
 use crate::http::auth::Credentials;
@@ -58,8 +58,8 @@ pub async fn sign(
     let to = link_to(account.as_ref());
     let link = deliver::sign(&app, object, presentation, to, expires_in).await?;
     if let Some(account) = account {
-        let given = Given::link(GrantKind::SignedUrl, 0..object.size_bytes, link.store);
-        ledger::charge(&app, &account, given).await?;
+        let giving = Giving::link(GrantKind::SignedUrl, 0..object.size_bytes, link.store);
+        ledger::charge(&app, &account, giving).await?;
     }
     Ok(axum::Json(link.signed.into()))
 }

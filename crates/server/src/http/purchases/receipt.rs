@@ -62,11 +62,11 @@ pub struct DownloadView {
     /// Its size in bytes.
     size: u64,
     /// When it began. RFC 3339, UTC.
-    #[schema(value_type = String)]
-    began_at: Timestamp,
+    #[schema(value_type = Option<String>)]
+    began_at: Option<Timestamp>,
     /// When it was last continued. RFC 3339, UTC.
-    #[schema(value_type = String)]
-    last_at: Timestamp,
+    #[schema(value_type = Option<String>)]
+    last_at: Option<Timestamp>,
     /// How many bytes this server sent, those that were sent twice counted twice.
     sent_bytes: u64,
     /// What this server sent of the file.
@@ -183,18 +183,19 @@ impl From<Download> for DownloadView {
             first_byte: range.start,
             last_byte: range.end - 1,
         });
+        let times = download.times();
         Self {
             sent: sent.collect(),
             sent_bytes: download.sent_bytes(),
             complete: download.is_complete(),
-            last_at: download.last_at(),
+            began_at: times.map(|(first, _)| first),
+            last_at: times.map(|(_, last)| last),
             id: download.row.id,
-            asset: download.row.asset_id,
-            filename: download.row.filename.as_str().to_owned(),
-            version: download.row.version,
-            sha256: download.row.sha256,
-            size: download.row.size_bytes,
-            began_at: download.row.began_at,
+            asset: download.row.file.asset_id,
+            filename: download.row.file.filename.as_str().to_owned(),
+            version: download.row.file.version,
+            sha256: download.row.file.sha256,
+            size: download.row.file.size_bytes,
             grants: download
                 .row
                 .grants
@@ -207,18 +208,18 @@ impl From<Download> for DownloadView {
 
 impl From<GrantRow> for GrantView {
     fn from(row: GrantRow) -> Self {
-        let stores = row.stores.split(',').filter(|store| !store.is_empty());
+        let stores = row.stores().split(',').filter(|store| !store.is_empty());
         Self {
             id: row.id,
-            kind: row.kind.as_str(),
-            at: row.at,
-            ended_at: row.ended_at,
-            first_byte: row.range.start,
-            granted_bytes: row.range.end - row.range.start,
-            sent_bytes: row.sent_bytes,
+            kind: row.given.kind.as_str(),
+            at: row.given.at,
+            ended_at: row.end.as_ref().map(|end| end.ended_at),
+            first_byte: row.given.range.start,
+            granted_bytes: row.given.bytes(),
+            sent_bytes: row.sent_bytes(),
             stores: stores.map(str::to_owned).collect(),
-            key: row.key_id,
-            address: row.address,
+            key: row.given.key_id,
+            address: row.given.address,
         }
     }
 }
@@ -277,28 +278,28 @@ fn csv(receipt: &Receipt) -> Result<Response, Problem> {
 }
 
 fn line(receipt: &Receipt, download: &Download, grant: &GrantRow) -> [String; COLUMNS.len()] {
-    let (purchase, file) = (&receipt.purchase, &download.row);
+    let (purchase, file, given) = (&receipt.purchase, &download.row.file, &grant.given);
     let or_nothing = |value: Option<String>| value.unwrap_or_default();
     [
         harmless(&purchase.order_ref),
         purchase.id.to_string(),
         harmless(purchase.buyer.as_str()),
-        file.id.to_string(),
+        download.row.id.to_string(),
         file.asset_id.to_string(),
         harmless(file.filename.as_str()),
         file.version.to_string(),
         file.sha256.to_string(),
         file.size_bytes.to_string(),
         grant.id.to_string(),
-        grant.kind.to_string(),
-        grant.at.to_string(),
-        or_nothing(grant.ended_at.map(|time| time.to_string())),
-        grant.range.start.to_string(),
-        (grant.range.end - grant.range.start).to_string(),
-        or_nothing(grant.sent_bytes.map(|bytes| bytes.to_string())),
-        grant.stores.replace(',', "+"),
-        or_nothing(grant.key_id.map(|id| id.to_string())),
-        or_nothing(grant.address.clone()),
+        given.kind.to_string(),
+        given.at.to_string(),
+        or_nothing(grant.end.as_ref().map(|end| end.ended_at.to_string())),
+        given.range.start.to_string(),
+        given.bytes().to_string(),
+        or_nothing(grant.sent_bytes().map(|bytes| bytes.to_string())),
+        grant.stores().replace(',', "+"),
+        or_nothing(given.key_id.map(|id| id.to_string())),
+        or_nothing(given.address.clone()),
     ]
 }
 
