@@ -18,6 +18,7 @@ mod keys;
 mod library;
 mod models;
 mod objects;
+mod orders;
 mod page;
 mod placements;
 mod purchases;
