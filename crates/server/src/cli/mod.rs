@@ -7,6 +7,7 @@ pub mod check;
 pub mod config;
 pub mod doctor;
 pub mod error;
+pub mod explain;
 pub mod get;
 pub mod key;
 pub mod ls;
@@ -89,6 +90,8 @@ pub enum Command {
     Restore(restore::RestoreArgs),
     /// Make a URL with which anybody can read an object for a while
     Sign(sign::SignArgs),
+    /// Say why the buyer of an order can or cannot download, link by link
+    Explain(explain::ExplainArgs),
     /// Compare the database with the stores, and mend what differs
     Verify(verify::VerifyArgs),
     /// Make, list and revoke API keys
@@ -106,7 +109,7 @@ impl Command {
         match self {
             Self::Serve(_) => Level::INFO,
             // Their findings say all there is to say.
-            Self::Doctor | Self::Verify(_) => Level::ERROR,
+            Self::Doctor | Self::Explain(_) | Self::Verify(_) => Level::ERROR,
             _ => Level::WARN,
         }
     }
@@ -177,6 +180,7 @@ pub async fn run(context: &Context, command: Command) -> Exit {
         Command::Rm(args) => interruptible(rm::run(context, args)).await,
         Command::Restore(args) => interruptible(restore::run(context, args)).await,
         Command::Sign(args) => interruptible(sign::run(context, args)).await,
+        Command::Explain(args) => interruptible(explain::run(context, args)).await,
         Command::Verify(args) => interruptible(verify::run(context, args)).await,
         Command::Key(command) => interruptible(key::run(context, command)).await,
         Command::Config => config::run(context).await,

@@ -1,0 +1,165 @@
+//! The sixth link: do the bytes lie where they should?
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use stockroom_catalog::ObjectRow;
+use stockroom_domain::StoreName;
+use stockroom_storage::{Error, ErrorKind, GuardedStore, Store as _};
+use tokio::time::timeout;
+
+use super::Surroundings;
+use super::chain::Outcome;
+use crate::doctor::bucket;
+use crate::doctor::finding::clause;
+use crate::flows::prove::{is_wrong, prove};
+
+/// How long a store may take to tell. What does not answer by then is not known to be missing.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a look at one copy showed.
+enum Copy {
+    /// It is there, and as far as it was looked at it is well.
+    Well(String),
+    /// It is not there, or not what was recorded.
+    Wrong(String),
+    /// The store does not tell.
+    Unknown { why: String, fix: String },
+}
+
+/// Looks at each copy that a download may read.
+pub(super) async fn examine(surroundings: &Surroundings<'_>, object: &ObjectRow) -> Outcome {
+    let mut copies = Vec::new();
+    for placement in &object.placements {
+        let store = surroundings.app.store(&placement.store);
+        if let Some(store) = store.filter(|_| placement.state.is_readable()) {
+            let copy = look(surroundings, &store, object).await;
+            copies.push((placement.store.clone(), copy));
+        }
+    }
+    judge(object, &copies)
+}
+
+async fn look(
+    surroundings: &Surroundings<'_>,
+    store: &Arc<GuardedStore>,
+    object: &ObjectRow,
+) -> Copy {
+    let size_bytes = object.size_bytes;
+    let unanswered = || format!("there was no answer within {} s", PATIENCE.as_secs());
+    if surroundings.is_silent(store.name()) {
+        return silent(unanswered());
+    }
+    match timeout(PATIENCE, store.head(&object.location)).await {
+        Ok(Ok(info)) if info.size_bytes == size_bytes => {}
+        Ok(Ok(info)) => {
+            let found = info.size_bytes;
+            return Copy::Wrong(format!("has {found} bytes in place of {size_bytes}"));
+        }
+        Ok(Err(error)) => return failed(surroundings, &error).await,
+        Err(_elapsed) => {
+            surroundings.note_silent(store.name());
+            return silent(unanswered());
+        }
+    }
+    let Some(max_bytes) = surroundings.max_read_bytes else {
+        return Copy::Well(format!("is there with {size_bytes} bytes"));
+    };
+    if !surroundings.may_read(max_bytes, size_bytes) {
+        return Copy::Well(format!(
+            "is there with {size_bytes} bytes, and was not read: one question reads at most \
+             {max_bytes} bytes"
+        ));
+    }
+    match prove(surroundings.app, &**store, object, |_| ()).await {
+        Ok(()) => Copy::Well("was read and has the recorded SHA-256".to_owned()),
+        Err(error) => failed(surroundings, &error).await,
+    }
+}
+
+async fn failed(surroundings: &Surroundings<'_>, error: &Error) -> Copy {
+    let detail = clause(error.detail()).to_owned();
+    match error.kind() {
+        ErrorKind::NotFound => Copy::Wrong("is not there".to_owned()),
+        _ if is_wrong(error) => Copy::Wrong(format!("is damaged: {detail}")),
+        ErrorKind::Denied if *error.store() == StoreName::S3 => refused(surroundings, detail).await,
+        _ => silent(detail),
+    }
+}
+
+/// The bucket refused. The answer to a HEAD has no body that would tell why; that to a list has.
+async fn refused(surroundings: &Surroundings<'_>, detail: String) -> Copy {
+    let ask = async || {
+        let app = surroundings.app;
+        let (s3, settings) = (app.s3.as_ref()?, app.s3_settings.as_ref()?);
+        let refusal = timeout(PATIENCE, s3.probe_list()).await.ok()?.err()?;
+        (!refusal.is_transient()).then(|| bucket::refusal(settings, &refusal))
+    };
+    match surroundings.refusal.get_or_init(ask).await.clone() {
+        Some(finding) => Copy::Unknown {
+            why: clause(&finding.sentence).to_owned(),
+            fix: finding.fix.unwrap_or_default(),
+        },
+        None => Copy::Unknown {
+            why: detail,
+            fix: "Give the key in S3_KEY_ID the right to read (readFiles); stockroom doctor looks \
+                  closer."
+                .to_owned(),
+        },
+    }
+}
+
+fn silent(why: String) -> Copy {
+    Copy::Unknown {
+        why,
+        fix: "Ask the buyer to try again in some minutes; if it stays so, stockroom doctor finds \
+              why the store does not answer."
+            .to_owned(),
+    }
+}
+
+fn judge(object: &ObjectRow, copies: &[(StoreName, Copy)]) -> Outcome {
+    let said = |(store, copy): &(StoreName, Copy)| match copy {
+        Copy::Well(what) | Copy::Wrong(what) => format!("The copy on {store} {what}."),
+        Copy::Unknown { why, .. } => format!("Whether {store} has it cannot be told: {why}."),
+    };
+    let detail = copies.iter().map(said).collect::<Vec<_>>().join(" ");
+    let all_well = copies.iter().all(|(_, copy)| matches!(copy, Copy::Well(_)));
+    // One copy that is well is enough: reads go on from it.
+    let any_well = copies.iter().any(|(_, copy)| matches!(copy, Copy::Well(_)));
+    let any_wrong = copies
+        .iter()
+        .any(|(_, copy)| matches!(copy, Copy::Wrong(_)));
+    let unknown = copies.iter().find_map(|(_, copy)| match copy {
+        Copy::Unknown { fix, .. } => Some(fix),
+        _ => None,
+    });
+    if copies.is_empty() {
+        Outcome::skipped("There is no copy to look at.")
+    } else if all_well {
+        Outcome::ok(detail)
+    } else if any_well && any_wrong {
+        Outcome::warning(
+            detail,
+            "Downloads read the copy that is well. Run stockroom verify --repair, which replaces \
+             the other one.",
+        )
+    } else if any_well {
+        Outcome::warning(
+            detail,
+            "Downloads read the copy that is well. stockroom doctor finds why the other store \
+             does not tell.",
+        )
+    } else if let Some(fix) = unknown {
+        Outcome::unknown(detail, fix)
+    } else {
+        Outcome::broken(
+            detail,
+            format!(
+                "Put the file back at {} from a backup, or have the artist upload it again; \
+                 stockroom verify shows what else is gone.",
+                object.location
+            ),
+        )
+    }
+}
