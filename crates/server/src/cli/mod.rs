@@ -18,6 +18,7 @@ pub mod restore;
 pub mod rm;
 pub mod serve;
 pub mod sign;
+pub mod signing_key;
 pub mod stat;
 pub mod verify;
 
@@ -37,6 +38,7 @@ use crate::flows::{entitle, publish};
 use error::CliError;
 use key::KeyCommand;
 use output::Output;
+use signing_key::SigningKeyCommand;
 
 /// The stockroom behind a shop that sells digital files.
 #[derive(Debug, Parser)]
@@ -97,6 +99,9 @@ pub enum Command {
     /// Make, list and revoke API keys
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Exchange the keys that this server's own links are signed with
+    #[command(subcommand)]
+    SigningKey(SigningKeyCommand),
     /// Show every setting in force, and where it was set; secrets are left out
     Config,
 }
@@ -183,6 +188,7 @@ pub async fn run(context: &Context, command: Command) -> Exit {
         Command::Explain(args) => interruptible(explain::run(context, args)).await,
         Command::Verify(args) => interruptible(verify::run(context, args)).await,
         Command::Key(command) => interruptible(key::run(context, command)).await,
+        Command::SigningKey(command) => interruptible(signing_key::run(context, command)).await,
         Command::Config => config::run(context).await,
     };
     outcome.unwrap_or_else(|error| {

@@ -76,7 +76,7 @@ impl Finding {
         }
     }
 
-    pub(super) fn error(
+    pub(crate) fn error(
         id: &'static str,
         sentence: impl Into<String>,
         fix: impl Into<String>,

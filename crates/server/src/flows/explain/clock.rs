@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn times_that_cannot_be_meant_are_odd() {
-        let minutes = |count| Duration::from_secs(60 * count);
+        let minutes = |count: u64| Duration::from_secs(60 * count);
         let (before, later) = (now().before(minutes(9)), now().after(minutes(9)));
         for (purchase, odd) in [
             (purchase(now(), None), None),
