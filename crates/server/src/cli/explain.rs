@@ -51,6 +51,7 @@ async fn explain(app: &App, args: &ExplainArgs) -> Result<ExplanationView, CliEr
         asset: args.asset,
         // Whoever waits at the command line can stop waiting.
         max_read_bytes: args.deep.then_some(u64::MAX),
+        patience: Question::PATIENCE,
     };
     let purchase = flow::find(app, &args.order)
         .await?

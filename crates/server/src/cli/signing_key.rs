@@ -28,10 +28,10 @@ pub enum SigningKeyCommand {
 
 /// Which key to take out.
 #[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
 pub struct RetireArgs {
     /// The id of the key, as `signing-key list` shows it
     // Not repeated by an error: a secret may stand here by mistake.
-    #[arg(required_unless_present = "old", conflicts_with = "old")]
     kid: Option<String>,
     /// All keys but the one that signs
     #[arg(long)]
@@ -143,7 +143,7 @@ impl From<RotationError> for CliError {
         match error {
             RotationError::SetElsewhere(_) => Self::usage(detail).with_fix(
                 "Exchange the keys where SIGNING_KEYS is set: put a new kid:secret with a comma \
-                 before the others, restart all servers, and take the old one out after 7 days.",
+                 before the others, restart the server, and take the old one out after 7 days.",
             ),
             RotationError::Unknown => Self::failed("not_found", detail)
                 .with_fix("stockroom signing-key list shows the ids."),

@@ -34,7 +34,7 @@ pub enum RotationError {
     #[error("there is no signing key with this id")]
     Unknown,
     /// The key is the one that signs.
-    #[error("{0} is the key that signs, and there must always be one")]
+    #[error("the key {0} is the one that signs, and there must always be one")]
     Signs(String),
     /// The file cannot be read as a list of keys.
     #[error("the signing keys in {} cannot be used", .0.display())]
@@ -230,6 +230,9 @@ mod tests {
         let settings = settings(&folder.path().join("new"));
         let first = settings.rotate(&SystemEntropy).expect("a key");
         assert_eq!(kids(&first), ["k1"]);
+        // A process that was killed has left this.
+        let left = folder.path().join("new/.signing-keys.next");
+        fs::write(left, "k9:").expect("to write");
         settings.rotate(&SystemEntropy).expect("two keys");
         let keys = settings.rotate(&SystemEntropy).expect("three keys");
         assert_eq!(kids(&keys), ["k3", "k2", "k1"]);

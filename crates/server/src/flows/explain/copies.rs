@@ -1,7 +1,6 @@
 //! The sixth link: do the bytes lie where they should?
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use stockroom_catalog::ObjectRow;
 use stockroom_domain::StoreName;
@@ -13,9 +12,6 @@ use super::chain::Outcome;
 use crate::doctor::bucket;
 use crate::doctor::finding::clause;
 use crate::flows::prove::{is_wrong, prove};
-
-/// How long a store may take to tell. What does not answer by then is not known to be missing.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a look at one copy showed.
 enum Copy {
@@ -46,11 +42,12 @@ async fn look(
     object: &ObjectRow,
 ) -> Copy {
     let size_bytes = object.size_bytes;
-    let unanswered = || format!("there was no answer within {} s", PATIENCE.as_secs());
+    let patience = surroundings.question.patience;
+    let unanswered = || format!("there was no answer within {} s", patience.as_secs());
     if surroundings.is_silent(store.name()) {
         return silent(unanswered());
     }
-    match timeout(PATIENCE, store.head(&object.location)).await {
+    match timeout(patience, store.head(&object.location)).await {
         Ok(Ok(info)) if info.size_bytes == size_bytes => {}
         Ok(Ok(info)) => {
             let found = info.size_bytes;
@@ -62,7 +59,7 @@ async fn look(
             return silent(unanswered());
         }
     }
-    let Some(max_bytes) = surroundings.max_read_bytes else {
+    let Some(max_bytes) = surroundings.question.max_read_bytes else {
         return Copy::Well(format!("is there with {size_bytes} bytes"));
     };
     if !surroundings.may_read(max_bytes, size_bytes) {
@@ -92,7 +89,10 @@ async fn refused(surroundings: &Surroundings<'_>, detail: String) -> Copy {
     let ask = async || {
         let app = surroundings.app;
         let (s3, settings) = (app.s3.as_ref()?, app.s3_settings.as_ref()?);
-        let refusal = timeout(PATIENCE, s3.probe_list()).await.ok()?.err()?;
+        let refusal = timeout(surroundings.question.patience, s3.probe_list())
+            .await
+            .ok()?
+            .err()?;
         (!refusal.is_transient()).then(|| bucket::refusal(settings, &refusal))
     };
     match surroundings.refusal.get_or_init(ask).await.clone() {

@@ -16,8 +16,9 @@ use crate::doctor::finding::clause;
 use crate::flows::deliver::{self, Delivery, Presentation};
 use crate::flows::error::FlowError;
 
-/// How long the URL lives: just long enough to be tried.
-const LIFE: Duration = Duration::from_secs(60);
+/// How long the URL lives: as long as one that a buyer gets, so that clocks which differ make no
+/// difference here that they do not make there.
+const LIFE: Duration = Duration::from_secs(900);
 
 /// How much of a refusal is read.
 const MAX_REFUSAL_BYTES: usize = 4_096;

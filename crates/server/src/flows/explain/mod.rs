@@ -35,16 +35,21 @@ pub const MAX_ASSETS: u32 = 20;
 /// How many of them at once.
 const AT_ONCE: usize = 4;
 
-/// How long a link may take to answer.
-const LINK_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// What is asked.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct Question {
     /// This file alone; else the newest version of each, up to [`MAX_ASSETS`].
     pub asset: Option<AssetId>,
     /// Read the copies and hash them, up to so many bytes in all; else their sizes are compared.
     pub max_read_bytes: Option<u64>,
+    /// How long a store may take to tell what it has, and a link to answer. What does not answer
+    /// by then is not known to be missing.
+    pub patience: Duration,
+}
+
+impl Question {
+    /// How long most of those who ask want to wait for a store.
+    pub const PATIENCE: Duration = Duration::from_secs(10);
 }
 
 /// The chain of one purchase.
@@ -172,7 +177,7 @@ fn of_files(looked: Vec<[AssetOutcome; 4]>, is_deep: bool) -> [Step; 4] {
 /// What the looks share. What costs something is made once, when it is first needed.
 struct Surroundings<'a> {
     app: &'a App,
-    max_read_bytes: Option<u64>,
+    question: Question,
     read_bytes: AtomicU64,
     /// The stores that did not answer in time, which are not asked again.
     silent: Mutex<BTreeSet<StoreName>>,
@@ -186,7 +191,7 @@ impl<'a> Surroundings<'a> {
     fn new(app: &'a App, question: Question) -> Self {
         Self {
             app,
-            max_read_bytes: question.max_read_bytes,
+            question,
             read_bytes: AtomicU64::new(0),
             silent: Mutex::default(),
             refusal: tokio::sync::OnceCell::new(),
@@ -217,7 +222,7 @@ impl<'a> Surroundings<'a> {
                 .tls_backend_preconfigured(self.trust(settings).ok()?.clone())
                 .no_proxy()
                 .redirect(reqwest::redirect::Policy::none())
-                .timeout(LINK_TIMEOUT)
+                .timeout(self.question.patience)
                 .build()
                 .ok()
         };

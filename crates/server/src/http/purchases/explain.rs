@@ -126,6 +126,7 @@ pub async fn explain(
     let question = Question {
         asset: query.asset.as_deref().map(asset_id).transpose()?,
         max_read_bytes: query.deep.unwrap_or(false).then_some(MAX_READ_BYTES),
+        patience: Question::PATIENCE,
     };
     entitle::flush(&app).await;
     let purchase = app.catalog.find_purchase(id).await?;
