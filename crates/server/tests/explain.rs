@@ -26,6 +26,7 @@ use http::Method;
 use serde_json::{Value, json};
 use stockroom::flows::explain::chain::{State, StepName};
 use stockroom::flows::explain::{self, Question};
+use stockroom::workers::identity;
 use stockroom_catalog::{NewAsset, NewUpload, ObjectFacts, PlacementStep, ReceivedUpload};
 use stockroom_domain::{
     AssetId, Category, Clock as _, Key, ObjectId, PlacementState, Sha256Digest, StoreName,
@@ -157,6 +158,7 @@ impl Sale {
 
     async fn with(backend: Backend, settings: &[(&str, &str)]) -> Self {
         let shop = Shop::start_with(backend, settings).await;
+        identity::settle_all(&shop.app).await;
         let model = shop.published_model().await;
         let asset = shop.put_asset(&model, "helmet.stl", stl(100, 7)).await;
         let purchase = shop.sell(&model, "order-1").await;
@@ -285,7 +287,7 @@ async fn a_purchase_that_ended_is_the_first_broken_link() {
     )
     .await;
     let chain = sale.explain().await;
-    chain.assert_broken("purchase", "broken", "A refund ends access");
+    chain.assert_broken("purchase", "broken", "If the refund was a mistake");
     assert!(
         chain
             .detail("purchase")
@@ -944,6 +946,21 @@ async fn an_order_that_nobody_told_of_is_said_with_what_to_check() {
         .run(&["explain", "order-1", "--asset", "helmet.stl"])
         .await;
     assert_eq!(ended.code, Some(2), "{ended:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_is_not_mounted_is_no_proof_that_files_are_gone() {
+    let sale = Sale::of(Backend::Local).await;
+    let uploads = sale.shop.uploads_folder();
+    let elsewhere = uploads.with_file_name("elsewhere");
+    fs::rename(&uploads, &elsewhere).unwrap();
+    let chain = sale.run(&["explain", "order-1", "--json"]).await.chain(1);
+    chain.assert_broken("bytes", "unknown", "Mount the right disk");
+    assert!(!chain.detail("bytes").contains("is not there"), "{chain:?}");
+    fs::remove_dir_all(&uploads).unwrap();
+    fs::rename(&elsewhere, &uploads).unwrap();
+    let chain = sale.run(&["explain", "order-1", "--json"]).await.chain(0);
+    chain.assert_whole(&[]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

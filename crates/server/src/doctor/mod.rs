@@ -14,7 +14,7 @@ pub(crate) mod clock;
 mod database;
 pub(crate) mod finding;
 mod folder;
-mod identity;
+pub(crate) mod identity;
 mod network;
 mod owed;
 mod record;

@@ -9,9 +9,10 @@ use tokio::time::timeout;
 
 use super::Surroundings;
 use super::chain::Outcome;
-use crate::doctor::bucket;
-use crate::doctor::finding::clause;
+use crate::doctor::finding::{Finding, clause};
+use crate::doctor::{bucket, identity};
 use crate::flows::prove::{is_wrong, prove};
+use crate::workers::identity::{Comparison, compare};
 
 /// What a look at one copy showed.
 enum Copy {
@@ -53,7 +54,7 @@ async fn look(
             let found = info.size_bytes;
             return Copy::Wrong(format!("has {found} bytes in place of {size_bytes}"));
         }
-        Ok(Err(error)) => return failed(surroundings, &error).await,
+        Ok(Err(error)) => return failed(surroundings, store, &error).await,
         Err(_elapsed) => {
             surroundings.note_silent(store.name());
             return silent(unanswered());
@@ -70,17 +71,49 @@ async fn look(
     }
     match prove(surroundings.app, &**store, object, |_| ()).await {
         Ok(()) => Copy::Well("was read and has the recorded SHA-256".to_owned()),
-        Err(error) => failed(surroundings, &error).await,
+        Err(error) => failed(surroundings, store, &error).await,
     }
 }
 
-async fn failed(surroundings: &Surroundings<'_>, error: &Error) -> Copy {
+async fn failed(surroundings: &Surroundings<'_>, store: &GuardedStore, error: &Error) -> Copy {
     let detail = clause(error.detail()).to_owned();
     match error.kind() {
-        ErrorKind::NotFound => Copy::Wrong("is not there".to_owned()),
+        ErrorKind::NotFound => match foreign(surroundings, store).await {
+            Some(finding) => told(finding),
+            None => Copy::Wrong("is not there".to_owned()),
+        },
         _ if is_wrong(error) => Copy::Wrong(format!("is damaged: {detail}")),
         ErrorKind::Denied if *error.store() == StoreName::S3 => refused(surroundings, detail).await,
+        ErrorKind::Denied => Copy::Unknown {
+            why: detail,
+            fix: "Let the user who runs Stockroom read everything in STORAGE_DIR.".to_owned(),
+        },
         _ => silent(detail),
+    }
+}
+
+/// A disk that is not mounted, and a bucket of somebody else, have nothing of ours in them.
+async fn foreign(surroundings: &Surroundings<'_>, store: &GuardedStore) -> Option<Finding> {
+    let name = store.name();
+    let mut known = surroundings.foreign.lock().await;
+    if let Some(finding) = known.get(name) {
+        return finding.clone();
+    }
+    let comparison = compare(&surroundings.app.catalog, store);
+    let finding = match timeout(surroundings.question.patience, comparison).await {
+        Ok(Ok(Comparison::Foreign(reason))) => Some(identity::foreign(name, reason)),
+        // As far as anybody can tell it is ours.
+        Ok(Ok(Comparison::Ours | Comparison::Unlabelled { .. }) | Err(_)) | Err(_) => None,
+    };
+    known.insert(name.clone(), finding.clone());
+    finding
+}
+
+/// The store does not tell, for a reason that doctor knows.
+fn told(finding: Finding) -> Copy {
+    Copy::Unknown {
+        why: clause(&finding.sentence).to_owned(),
+        fix: finding.fix.unwrap_or_default(),
     }
 }
 
@@ -96,10 +129,7 @@ async fn refused(surroundings: &Surroundings<'_>, detail: String) -> Copy {
         (!refusal.is_transient()).then(|| bucket::refusal(settings, &refusal))
     };
     match surroundings.refusal.get_or_init(ask).await.clone() {
-        Some(finding) => Copy::Unknown {
-            why: clause(&finding.sentence).to_owned(),
-            fix: finding.fix.unwrap_or_default(),
-        },
+        Some(finding) => told(finding),
         None => Copy::Unknown {
             why: detail,
             fix: "Give the key in S3_KEY_ID the right to read (readFiles); stockroom doctor looks \
@@ -141,14 +171,14 @@ fn judge(object: &ObjectRow, copies: &[(StoreName, Copy)]) -> Outcome {
     } else if any_well && any_wrong {
         Outcome::warning(
             detail,
-            "Downloads read the copy that is well. Run stockroom verify --repair, which replaces \
-             the other one.",
+            "Run stockroom verify --repair, which replaces the copy that is wrong; downloads read \
+             the other one meanwhile.",
         )
     } else if any_well {
         Outcome::warning(
             detail,
-            "Downloads read the copy that is well. stockroom doctor finds why the other store \
-             does not tell.",
+            "Run stockroom doctor, which finds why a store does not tell; downloads read the copy \
+             that is well meanwhile.",
         )
     } else if let Some(fix) = unknown {
         Outcome::unknown(detail, fix)

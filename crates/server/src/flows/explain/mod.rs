@@ -13,7 +13,7 @@ mod link;
 mod purchase;
 mod record;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -181,6 +181,9 @@ struct Surroundings<'a> {
     read_bytes: AtomicU64,
     /// The stores that did not answer in time, which are not asked again.
     silent: Mutex<BTreeSet<StoreName>>,
+    /// Whose the stores are where something was not found, which proves nothing in a store of
+    /// somebody else.
+    foreign: tokio::sync::Mutex<BTreeMap<StoreName, Option<Finding>>>,
     /// Why the bucket refuses.
     refusal: tokio::sync::OnceCell<Option<Finding>>,
     trust: OnceLock<Result<ClientConfig, Finding>>,
@@ -194,6 +197,7 @@ impl<'a> Surroundings<'a> {
             question,
             read_bytes: AtomicU64::new(0),
             silent: Mutex::default(),
+            foreign: tokio::sync::Mutex::default(),
             refusal: tokio::sync::OnceCell::new(),
             trust: OnceLock::new(),
             client: OnceLock::new(),

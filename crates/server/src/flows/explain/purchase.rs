@@ -81,8 +81,8 @@ fn denied(purchase: &PurchaseRow, denial: Denial) -> (String, &'static str) {
                 Some(at) => format!("It was refunded at {at}."),
                 None => "It was refunded.".to_owned(),
             },
-            "A refund ends access for good. If it was a mistake, record a new purchase under \
-             another order_ref.",
+            "If the refund was a mistake, record a new purchase under another order_ref; a refund \
+             cannot be taken back.",
         ),
         Denial::Expired => (
             match purchase.expires_at {

@@ -64,8 +64,8 @@ pub(super) async fn placements(
         } else {
             Outcome::warning(
                 detail,
-                "Nothing has to be done for this buyer. See that stockroom serve runs, which \
-                 makes and replaces copies; stockroom doctor finds what keeps it from doing so.",
+                "See that stockroom serve runs, which makes and replaces copies; the buyer need \
+                 not wait for it.",
             )
         }
     } else if let Some(elsewhere) = readable.next() {
