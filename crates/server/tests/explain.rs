@@ -21,7 +21,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chaos_s3::{ChaosS3, Fault, FaultAction, Operation, Options};
+use chaos_s3::{AccessKey, ChaosS3, Fault, FaultAction, Operation, Options};
 use http::Method;
 use serde_json::{Value, json};
 use stockroom::flows::explain::chain::{State, StepName};
@@ -676,18 +676,51 @@ async fn a_clock_that_is_off_is_what_to_mend() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_the_bucket_does_not_take_is_said_with_its_reason() {
+    let wrong = [("S3_APPLICATION_KEY", "not-the-secret-not-the-secret")];
     let sale = Sale::of(Backend::S3).await;
-    let other = ChaosS3::start(Options::b2()).await.unwrap();
-    // The same bucket's settings with another secret, as after a key was made anew.
-    let wrong = [
-        ("S3_APPLICATION_KEY", "not-the-secret-not-the-secret"),
-        ("S3_REGION", other.region()),
-    ];
     let ended = sale
         .run_with(&wrong, &["explain", "order-1", "--json"])
         .await;
-    let chain = ended.chain(1);
-    chain.assert_broken("bytes", "unknown", "applicationKey");
+    ended
+        .chain(1)
+        .assert_broken("bytes", "unknown", "applicationKey");
+
+    // The copy on disk is enough, but not for a link that the bucket should honour.
+    let wrong = [wrong[0], ("HYBRID_READ", "s3-first")];
+    let sale = Sale::of(Backend::Hybrid).await;
+    let ended = sale
+        .run_with(&wrong[..1], &["explain", "order-1", "--json"])
+        .await;
+    let chain = ended.chain(0);
+    chain.assert_whole(&["bytes"]);
+    assert!(
+        chain.step("bytes")["fix"]
+            .as_str()
+            .unwrap()
+            .contains("applicationKey")
+    );
+    let ended = sale
+        .run_with(&wrong, &["explain", "order-1", "--json"])
+        .await;
+    ended
+        .chain(1)
+        .assert_broken("link", "broken", "applicationKey");
+
+    // The key is right, and what stands at the public address does not take its signature.
+    let start = async |secret: &str| {
+        let key = AccessKey::new("the-key", secret);
+        ChaosS3::start(Options::b2().access_key(key)).await.unwrap()
+    };
+    let (bucket, public) = (start("a-secret").await, start("another-secret").await);
+    let (endpoint, public) = (bucket.endpoint(), public.endpoint());
+    let settings = [
+        ("S3_ENDPOINT", endpoint.as_str()),
+        ("S3_PUBLIC_ENDPOINT", &public),
+        ("S3_KEY_ID", "the-key"),
+        ("S3_APPLICATION_KEY", "a-secret"),
+    ];
+    let chain = Sale::with(Backend::S3, &settings).await.explain().await;
+    chain.assert_broken("link", "broken", "Host header");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -739,6 +772,34 @@ async fn an_address_that_buyers_cannot_use_is_found_by_using_it() {
     let public = [("PUBLIC_URL", "https://files.example.com")];
     let chain = Sale::with(Backend::Local, &public).await.explain().await;
     assert_eq!(chain.state("link"), "ok");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_private_authority_is_trusted_for_links_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = folder.path().join("ca.pem");
+    let start = async || ChaosS3::start(Options::b2().tls()).await.unwrap();
+    let (bucket, stranger) = (start().await, start().await);
+    fs::write(&ca, bucket.ca_pem().expect("an authority")).unwrap();
+    let endpoint = bucket.endpoint();
+    let settings = [
+        ("S3_ENDPOINT", endpoint.as_str()),
+        ("S3_CA_FILE", ca.to_str().unwrap()),
+    ];
+    let sale = Sale::with(Backend::S3, &settings).await;
+    let chain = sale.explain().await;
+    chain.assert_whole(&[]);
+    let clock = "The clock agrees with the server's.";
+    assert_eq!(chain.detail("clock"), clock);
+
+    // The same data, and an address whose certificate another authority has signed.
+    let elsewhere = stranger.endpoint();
+    let public = [settings[0], settings[1], ("S3_PUBLIC_ENDPOINT", &elsewhere)];
+    let ended = sale
+        .run_with(&public, &["explain", "order-1", "--json"])
+        .await;
+    let chain = ended.chain(1);
+    chain.assert_broken("link", "broken", "certificate");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -101,9 +101,7 @@ fn print_chain(output: &Output, explanation: &ExplanationView) -> Result<(), Cli
     }
     match explanation.first_broken {
         None => output.line("Nothing keeps the buyer from downloading."),
-        Some(step) => output.line(&format!(
-            "The buyer cannot download. First to mend: {step}."
-        )),
+        Some(step) => output.line(&format!("First to mend: {step}.")),
     }
 }
 

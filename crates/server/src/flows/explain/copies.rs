@@ -10,9 +10,13 @@ use tokio::time::timeout;
 use super::Surroundings;
 use super::chain::Outcome;
 use crate::doctor::finding::{Finding, clause};
-use crate::doctor::{bucket, identity};
+use crate::doctor::identity;
 use crate::flows::prove::{is_wrong, prove};
 use crate::workers::identity::{Comparison, compare};
+
+/// What to do when the bucket lists its files and lets nobody read them.
+const MAY_READ: &str = "Give the key in S3_KEY_ID the right to read (readFiles); stockroom doctor \
+    looks closer.";
 
 /// What a look at one copy showed.
 enum Copy {
@@ -21,7 +25,7 @@ enum Copy {
     /// It is not there, or not what was recorded.
     Wrong(String),
     /// The store does not tell.
-    Unknown { why: String, fix: String },
+    Unknown { why: String, fix: Option<String> },
 }
 
 /// Looks at each copy that a download may read.
@@ -83,10 +87,18 @@ async fn failed(surroundings: &Surroundings<'_>, store: &GuardedStore, error: &E
             None => Copy::Wrong("is not there".to_owned()),
         },
         _ if is_wrong(error) => Copy::Wrong(format!("is damaged: {detail}")),
-        ErrorKind::Denied if *error.store() == StoreName::S3 => refused(surroundings, detail).await,
+        ErrorKind::Denied if *error.store() == StoreName::S3 => {
+            match surroundings.refusal().await {
+                Some(finding) => told(finding),
+                None => Copy::Unknown {
+                    why: detail,
+                    fix: Some(MAY_READ.to_owned()),
+                },
+            }
+        }
         ErrorKind::Denied => Copy::Unknown {
             why: detail,
-            fix: "Let the user who runs Stockroom read everything in STORAGE_DIR.".to_owned(),
+            fix: Some("Let the user who runs Stockroom read everything in STORAGE_DIR.".to_owned()),
         },
         _ => silent(detail),
     }
@@ -113,39 +125,13 @@ async fn foreign(surroundings: &Surroundings<'_>, store: &GuardedStore) -> Optio
 fn told(finding: Finding) -> Copy {
     Copy::Unknown {
         why: clause(&finding.sentence).to_owned(),
-        fix: finding.fix.unwrap_or_default(),
+        fix: finding.fix,
     }
 }
 
-/// The bucket refused. The answer to a HEAD has no body that would tell why; that to a list has.
-async fn refused(surroundings: &Surroundings<'_>, detail: String) -> Copy {
-    let ask = async || {
-        let app = surroundings.app;
-        let (s3, settings) = (app.s3.as_ref()?, app.s3_settings.as_ref()?);
-        let refusal = timeout(surroundings.question.patience, s3.probe_list())
-            .await
-            .ok()?
-            .err()?;
-        (!refusal.is_transient()).then(|| bucket::refusal(settings, &refusal))
-    };
-    match surroundings.refusal.get_or_init(ask).await.clone() {
-        Some(finding) => told(finding),
-        None => Copy::Unknown {
-            why: detail,
-            fix: "Give the key in S3_KEY_ID the right to read (readFiles); stockroom doctor looks \
-                  closer."
-                .to_owned(),
-        },
-    }
-}
-
-fn silent(why: String) -> Copy {
-    Copy::Unknown {
-        why,
-        fix: "Ask the buyer to try again in some minutes; if it stays so, stockroom doctor finds \
-              why the store does not answer."
-            .to_owned(),
-    }
+/// The store does not tell, and may do so in a moment.
+const fn silent(why: String) -> Copy {
+    Copy::Unknown { why, fix: None }
 }
 
 fn judge(object: &ObjectRow, copies: &[(StoreName, Copy)]) -> Outcome {
@@ -161,7 +147,7 @@ fn judge(object: &ObjectRow, copies: &[(StoreName, Copy)]) -> Outcome {
         .iter()
         .any(|(_, copy)| matches!(copy, Copy::Wrong(_)));
     let unknown = copies.iter().find_map(|(_, copy)| match copy {
-        Copy::Unknown { fix, .. } => Some(fix),
+        Copy::Unknown { fix, .. } => Some(fix.clone()),
         _ => None,
     });
     if copies.is_empty() {
@@ -175,12 +161,18 @@ fn judge(object: &ObjectRow, copies: &[(StoreName, Copy)]) -> Outcome {
              the other one meanwhile.",
         )
     } else if any_well {
-        Outcome::warning(
-            detail,
-            "Run stockroom doctor, which finds why a store does not tell; downloads read the copy \
-             that is well meanwhile.",
-        )
+        let fix = unknown.flatten().unwrap_or_else(|| {
+            "Run stockroom doctor, which finds why a store does not answer; downloads read the \
+             copy that is well meanwhile."
+                .to_owned()
+        });
+        Outcome::warning(detail, fix)
     } else if let Some(fix) = unknown {
+        let fix = fix.unwrap_or_else(|| {
+            "Ask the buyer to try again in some minutes; if it stays so, stockroom doctor finds \
+             why the store does not answer."
+                .to_owned()
+        });
         Outcome::unknown(detail, fix)
     } else {
         Outcome::broken(

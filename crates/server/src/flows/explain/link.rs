@@ -119,12 +119,12 @@ async fn presigned(
                 format!("Look for a proxy or another server at the address in {setting}."),
             );
         }
-        status => return refused(setting, status, answer).await,
+        _ => return refused(surroundings, setting, answer).await,
     }
     let origin = signed.url.split('?').next().unwrap_or_default();
     reachable(
         origin,
-        setting,
+        "S3_PUBLIC_ENDPOINT",
         "A byte came by a link that the bucket signed",
     )
 }
@@ -146,7 +146,17 @@ fn unreachable(setting: &str, error: &reqwest::Error) -> Outcome {
     )
 }
 
-async fn refused(setting: &str, status: StatusCode, mut answer: reqwest::Response) -> Outcome {
+async fn refused(
+    surroundings: &Surroundings<'_>,
+    setting: &str,
+    mut answer: reqwest::Response,
+) -> Outcome {
+    let status = answer.status();
+    if status == StatusCode::FORBIDDEN
+        && let Some(finding) = surroundings.refusal().await
+    {
+        return Outcome::broken(finding.sentence, finding.fix.unwrap_or_default());
+    }
     let mut body = Vec::new();
     while let Ok(Some(piece)) = answer.chunk().await {
         body.extend_from_slice(&piece);
@@ -156,11 +166,12 @@ async fn refused(setting: &str, status: StatusCode, mut answer: reqwest::Respons
     }
     let code = code(&String::from_utf8_lossy(&body));
     let fix = match code.as_deref() {
-        Some("SignatureDoesNotMatch") => format!(
-            "What stands at the address in {setting} must pass the Host header on as it comes, and \
-             S3_APPLICATION_KEY must be the key's secret; stockroom doctor tells which."
-        ),
-        Some("RequestTimeTooSkewed") => "Set the clock of this machine.".to_owned(),
+        // The key is right, as was found out before.
+        Some("SignatureDoesNotMatch") => {
+            format!(
+                "Let what stands at the address in {setting} pass the Host header on unchanged."
+            )
+        }
         Some("NoSuchKey") => {
             "Run stockroom verify --repair: the bucket does not have the file under its name."
                 .to_owned()

@@ -22,12 +22,13 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use rustls::ClientConfig;
 use stockroom_catalog::{AssetRow, CatalogError, Noun, PurchaseRow};
 use stockroom_domain::{AssetId, PurchaseId, StoreName};
+use tokio::time::timeout;
 
 use self::chain::{AssetOutcome, Outcome, Step, StepName};
 use crate::app::App;
 use crate::config::S3Settings;
 use crate::doctor::finding::Finding;
-use crate::doctor::tls;
+use crate::doctor::{bucket, tls};
 
 /// How many files of a model are looked at.
 pub const MAX_ASSETS: u32 = 20;
@@ -231,6 +232,18 @@ impl<'a> Surroundings<'a> {
                 .ok()
         };
         self.client.get_or_init(make).as_ref()
+    }
+
+    /// Why the bucket refuses requests that are signed with our key; none where it does not. The
+    /// answer to a HEAD has no body that would tell, that to a list has.
+    async fn refusal(&self) -> Option<Finding> {
+        let ask = async || {
+            let (s3, settings) = (self.app.s3.as_ref()?, self.app.s3_settings.as_ref()?);
+            let answer = timeout(self.question.patience, s3.probe_list()).await;
+            let refusal = answer.ok()?.err()?;
+            (!refusal.is_transient()).then(|| bucket::refusal(settings, &refusal))
+        };
+        self.refusal.get_or_init(ask).await.clone()
     }
 
     fn note_silent(&self, store: &StoreName) {
