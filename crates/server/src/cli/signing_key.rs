@@ -8,7 +8,7 @@ use stockroom_storage::{SigningKey, SigningKeys};
 
 use super::Context;
 use super::error::{CliError, sentence};
-use crate::config::{RotationError, SigningSettings, Which};
+use crate::config::{RotationError, SigningSettings, ToRetire};
 use crate::exit::Exit;
 
 /// What a running server has to be told.
@@ -112,7 +112,7 @@ async fn retire(
     settings: SigningSettings,
     args: RetireArgs,
 ) -> Result<(), CliError> {
-    let which = args.kid.map_or(Which::Old, Which::Kid);
+    let which = args.kid.map_or(ToRetire::Old, ToRetire::Kid);
     let retired = apart(move || settings.retire(&which)).await?;
     let output = &context.output;
     if retired.is_empty() {

@@ -29,7 +29,7 @@ pub use http::{Delivery, HttpSettings};
 pub use logs::{LogFormat, LogSettings};
 pub use problem::{Problem, Source};
 pub use reader::ReportLine;
-pub use rotation::{RotationError, Which};
+pub use rotation::{RotationError, ToRetire};
 pub use s3::{CaFile, PathStyle, S3Settings};
 pub use signing::{SigningKeysError, SigningSettings};
 pub use stockroom_storage::Secret;

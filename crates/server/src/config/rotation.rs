@@ -16,7 +16,7 @@ use super::signing::{self, SigningSettings};
 
 /// Which keys to retire.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Which {
+pub enum ToRetire {
     /// The one with this id.
     Kid(String),
     /// All but the one that signs.
@@ -76,20 +76,20 @@ impl SigningSettings {
     ///
     /// # Errors
     /// See [`RotationError`].
-    pub fn retire(&self, which: &Which) -> Result<Vec<String>, RotationError> {
+    pub fn retire(&self, which: &ToRetire) -> Result<Vec<String>, RotationError> {
         let mut retired = Vec::new();
         self.exchange(|keys| {
             let keys = keys.ok_or(RotationError::Unknown)?;
             let signs = keys.newest();
             let goes = |key: &SigningKey| match which {
-                Which::Kid(kid) => key.kid() == kid,
-                Which::Old => key != signs,
+                ToRetire::Kid(kid) => key.kid() == kid,
+                ToRetire::Old => key != signs,
             };
             if goes(signs) {
                 return Err(RotationError::Signs(signs.kid().to_owned()));
             }
             let (gone, kept): (Vec<_>, Vec<_>) = keys.iter().cloned().partition(goes);
-            if gone.is_empty() && *which != Which::Old {
+            if gone.is_empty() && *which != ToRetire::Old {
                 return Err(RotationError::Unknown);
             }
             retired = gone.iter().map(|key| key.kid().to_owned()).collect();
@@ -264,7 +264,7 @@ mod tests {
     fn what_signs_stays() {
         let folder = tempfile::tempdir().expect("a folder");
         let settings = settings(folder.path());
-        let kid = |text: &str| Which::Kid(text.to_owned());
+        let kid = |text: &str| ToRetire::Kid(text.to_owned());
         let refused = |which| settings.retire(&which).expect_err("no key goes");
         assert!(matches!(refused(kid("k1")), RotationError::Unknown));
         for _ in 0..4 {
@@ -274,8 +274,8 @@ mod tests {
         assert!(matches!(refused(kid("k5")), RotationError::Unknown));
         assert_eq!(settings.retire(&kid("k2")).expect("one"), ["k2"]);
         assert_eq!(kids(&settings.reload().expect("keys")), ["k4", "k3", "k1"]);
-        assert_eq!(settings.retire(&Which::Old).expect("two"), ["k3", "k1"]);
-        assert!(settings.retire(&Which::Old).expect("none").is_empty());
+        assert_eq!(settings.retire(&ToRetire::Old).expect("two"), ["k3", "k1"]);
+        assert!(settings.retire(&ToRetire::Old).expect("none").is_empty());
         assert_eq!(kids(&settings.reload().expect("keys")), ["k4"]);
         assert_eq!(
             kids(&settings.rotate(&SystemEntropy).expect("keys")),
@@ -317,7 +317,7 @@ mod tests {
         };
         for outcome in [
             elsewhere.rotate(&SystemEntropy).err(),
-            elsewhere.retire(&Which::Old).err(),
+            elsewhere.retire(&ToRetire::Old).err(),
             elsewhere.reload().err(),
         ] {
             assert!(matches!(outcome, Some(RotationError::SetElsewhere(_))));
