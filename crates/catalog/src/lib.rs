@@ -21,6 +21,7 @@ mod library;
 mod meta;
 mod models;
 mod objects;
+mod orders;
 mod page;
 mod placements;
 mod purchases;

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{CallerSettings, Delivery, EngineSettings};
+use crate::config::{CallerSettings, Delivery, EngineSettings, S3Settings};
 use crate::flows::ledger::Ledger;
 use crate::flows::overview::LastCounts;
 use crate::flows::receive::Received;
@@ -40,6 +40,8 @@ pub struct Parts {
     pub local: Option<Arc<LocalStore>>,
     /// The bucket, for what only a bucket can do.
     pub s3: Option<Arc<S3Store>>,
+    /// How the bucket is reached, for whoever looks at the way to it.
+    pub s3_settings: Option<S3Settings>,
     /// Signs and checks this server's own URLs.
     pub signer: UrlSigner,
     /// The present moment.

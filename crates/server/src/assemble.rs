@@ -81,6 +81,7 @@ pub async fn parts(
         stores: guards,
         local: stores.local,
         s3: stores.s3,
+        s3_settings: config.storage.s3.clone(),
         signer,
         clock,
         entropy,

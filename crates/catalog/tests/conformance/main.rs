@@ -15,6 +15,7 @@ mod keys;
 mod lab;
 mod models;
 mod objects;
+mod orders;
 mod placements;
 mod plans;
 mod purchases;

@@ -527,6 +527,9 @@ async fn call_assets_and_purchases(lab: &Lab) {
         .retire_asset(asset.id, lab.now(), retire_after)
         .await
         .unwrap();
+    catalog.deleted_assets(model).await.unwrap();
+    catalog.find_asset_deleted_or_not(asset.id).await.unwrap();
+    catalog.find_purchase_by_order("x").await.unwrap();
     catalog.restore_asset(asset.id, lab.now()).await.unwrap();
     catalog
         .retire_model(model, lab.now(), retire_after)

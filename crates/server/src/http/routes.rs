@@ -47,6 +47,7 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(purchases::get::get))
         .routes(routes!(purchases::refund::refund))
         .routes(routes!(purchases::receipt::receipt))
+        .routes(routes!(purchases::explain::explain))
         .routes(routes!(library::library))
         .routes(routes!(objects::list::list))
         // In the document it is two calls, which `docs::head` names.

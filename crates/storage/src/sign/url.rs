@@ -1,6 +1,7 @@
 //! Signing and verifying URLs.
 
 use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -88,9 +89,11 @@ pub struct VerifiedUrl {
 
 /// Makes and checks URLs of the form
 /// `{base_url}/files/{key}?kid=&exp=&method=&disposition=&filename=&type=&purpose=&for=&sig=`.
+///
+/// Clones share their keys, so that these can be exchanged while the signer is in use.
 #[derive(Clone)]
 pub struct UrlSigner {
-    keys: SigningKeys,
+    keys: Arc<RwLock<Arc<SigningKeys>>>,
     base_url: Box<str>,
 }
 
@@ -100,9 +103,19 @@ impl UrlSigner {
     #[must_use]
     pub fn new(keys: SigningKeys, base_url: &str) -> Self {
         Self {
-            keys,
+            keys: Arc::new(RwLock::new(Arc::new(keys))),
             base_url: base_url.trim_end_matches('/').into(),
         }
+    }
+
+    /// Signs and verifies with these keys from now on, in all clones.
+    pub fn replace_keys(&self, keys: SigningKeys) {
+        let mut current = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        *current = Arc::new(keys);
+    }
+
+    fn keys(&self) -> Arc<SigningKeys> {
+        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// A URL that allows `request` for the object, from `now` on.
@@ -147,7 +160,8 @@ impl UrlSigner {
         let expires_at_ms = now.after(expires_in).unix_ms();
         let expires_at_unix_seconds =
             expires_at_ms.div_euclid(1_000) + i64::from(expires_at_ms.rem_euclid(1_000) != 0);
-        let signing_key = self.keys.newest();
+        let keys = self.keys();
+        let signing_key = keys.newest();
         let message = Message {
             kid: signing_key.kid().into(),
             method: request.method,
@@ -188,7 +202,8 @@ impl UrlSigner {
         if !is_canonical || !allows(message.method, method) {
             return Err(SignatureError::Bad);
         }
-        let signing_key = self.keys.get(&message.kid).ok_or(SignatureError::Bad)?;
+        let keys = self.keys();
+        let signing_key = keys.get(&message.kid).ok_or(SignatureError::Bad)?;
         let expected = signing_key.mac(&message.to_bytes());
         if !bool::from(expected.ct_eq(&mac)) {
             return Err(SignatureError::Bad);
@@ -211,7 +226,7 @@ impl UrlSigner {
 
 impl fmt::Debug for UrlSigner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "UrlSigner({}, {:?})", self.base_url, self.keys)
+        write!(f, "UrlSigner({}, {:?})", self.base_url, self.keys())
     }
 }
 

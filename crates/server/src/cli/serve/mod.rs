@@ -1,5 +1,6 @@
 //! `stockroom serve`: the server, until it is told to stop.
 
+mod reload;
 mod sample;
 mod shapes;
 
@@ -69,6 +70,7 @@ pub async fn run(context: &Context, args: ServeArgs) -> Result<Exit, CliError> {
     announce(context, &app, address, sample.as_ref())?;
     app.tasks.spawn(engine::run(app.clone()));
     tokio::spawn(stop_on_signal(app.shutdown.clone()));
+    reload::begin(&app, &context.loaded.config.signing);
     let timeouts = Timeouts {
         header: http.header_timeout,
         idle: http.idle_timeout,

@@ -1,6 +1,7 @@
 //! `/v1/purchases`: what lets buyers download.
 
 pub mod create;
+pub mod explain;
 pub mod get;
 pub mod list;
 pub mod receipt;
