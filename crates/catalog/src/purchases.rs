@@ -110,9 +110,10 @@ impl PurchaseRow {
 
     /// What the gate must know of the purchase, but for the downloads of one asset.
     #[must_use]
-    pub const fn entitlement(&self) -> Entitlement {
+    pub fn entitlement(&self) -> Entitlement {
         Entitlement {
             purchase: self.id,
+            buyer: self.buyer.clone(),
             refunded_at: self.refunded_at,
             expires_at: self.expires_at,
             download_limit: self.download_limit,

@@ -107,6 +107,8 @@ pub struct AssetFacts {
 pub struct Entitlement {
     /// The purchase.
     pub purchase: PurchaseId,
+    /// Who bought. It lets nobody else in.
+    pub buyer: Subject,
     /// When it was refunded.
     pub refunded_at: Option<Timestamp>,
     /// When it ends.
@@ -232,6 +234,11 @@ fn permits_object(caller: &Caller) -> Decision {
 }
 
 fn permits_asset(caller: &Caller, asset: &AssetFacts, action: Action, now: Timestamp) -> Decision {
+    // Asked for a key before anything else, a stranger learns nothing of what exists or existed.
+    let wants_bytes = matches!(action, Action::Download | Action::SignUrl);
+    if *caller == Caller::Anonymous && wants_bytes {
+        return Decision::Deny(Denial::Unauthenticated);
+    }
     if asset.deleted && action != Action::Restore {
         return Decision::Deny(Denial::NotFound);
     }
@@ -252,8 +259,11 @@ fn permits_record(caller: &Caller, asset: &AssetFacts, now: Timestamp) -> Decisi
     if caller.runs_the_shop() {
         return Decision::Allow(Grant::Shop);
     }
-    match bought(asset, now) {
-        Some(Ok(purchase)) => Decision::Allow(Grant::Purchase(purchase)),
+    // What was bought can be looked at also when no download is left.
+    match own_entitlement(caller, asset) {
+        Some(own) if own.status(now) == PurchaseStatus::Active => {
+            Decision::Allow(Grant::Purchase(own.purchase))
+        }
         _ if asset.model_status == ModelStatus::Published => Decision::Allow(Grant::Public),
         _ => Decision::Deny(Denial::NotFound),
     }
@@ -279,12 +289,11 @@ fn permits_change(caller: &Caller, asset: &AssetFacts, now: Timestamp) -> Decisi
 
 fn permits_bytes(caller: &Caller, asset: &AssetFacts, now: Timestamp) -> Decision {
     match caller {
-        // Asked for a key before anything else, a stranger learns nothing of what exists.
         Caller::Anonymous => Decision::Deny(Denial::Unauthenticated),
         // A shop's key alone is not a buyer: a bug in the shop must not give files away.
         Caller::Service { acting_for: None } => Decision::Deny(Denial::Forbidden),
         Caller::Operator | Caller::Service { .. } | Caller::Artist(_) | Caller::Buyer(_) => {
-            match bought(asset, now) {
+            match bought(caller, asset, now) {
                 Some(Ok(purchase)) => Decision::Allow(Grant::Purchase(purchase)),
                 Some(Err(denial)) => Decision::Deny(denial),
                 None if asset.model_status == ModelStatus::Published => {
@@ -297,8 +306,12 @@ fn permits_bytes(caller: &Caller, asset: &AssetFacts, now: Timestamp) -> Decisio
 }
 
 /// The purchase that lets the user download now, or why the one there is does not.
-fn bought(asset: &AssetFacts, now: Timestamp) -> Option<Result<PurchaseId, Denial>> {
-    let entitlement = asset.entitlement.as_ref()?;
+fn bought(
+    caller: &Caller,
+    asset: &AssetFacts,
+    now: Timestamp,
+) -> Option<Result<PurchaseId, Denial>> {
+    let entitlement = own_entitlement(caller, asset)?;
     Some(match entitlement.status(now) {
         PurchaseStatus::Refunded => Err(Denial::Refunded),
         PurchaseStatus::Expired => Err(Denial::Expired),
@@ -307,6 +320,12 @@ fn bought(asset: &AssetFacts, now: Timestamp) -> Option<Result<PurchaseId, Denia
         }
         PurchaseStatus::Active => Ok(entitlement.purchase),
     })
+}
+
+/// The purchase, if it is the caller's. Facts about somebody else's open nothing.
+fn own_entitlement<'a>(caller: &Caller, asset: &'a AssetFacts) -> Option<&'a Entitlement> {
+    let entitlement = asset.entitlement.as_ref()?;
+    (caller.subject() == Some(&entitlement.buyer)).then_some(entitlement)
 }
 
 #[cfg(test)]
@@ -329,6 +348,7 @@ mod tests {
     fn purchase() -> Entitlement {
         Entitlement {
             purchase: PurchaseId::generate(now(), &SeededEntropy::new(1)),
+            buyer: subject("buyer"),
             refunded_at: None,
             expires_at: None,
             download_limit: None,
@@ -479,6 +499,48 @@ mod tests {
     }
 
     #[test]
+    fn a_purchase_lets_nobody_in_but_its_buyer() {
+        for status in [ModelStatus::Published, ModelStatus::Draft] {
+            let facts = asset(status, Some(purchase()));
+            let expected = match status {
+                ModelStatus::Published => Denial::NotPurchased,
+                ModelStatus::Draft => Denial::NotFound,
+            };
+            for caller in [
+                Caller::Buyer(subject("other")),
+                Caller::Artist(subject("other")),
+                Caller::Service {
+                    acting_for: Some(subject("other")),
+                },
+            ] {
+                for action in [Action::Download, Action::SignUrl] {
+                    assert_eq!(denial(&caller, &facts, action), Some(expected));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_bought_can_be_seen_after_the_last_download_and_while_it_is_hidden() {
+        let used_up = Entitlement {
+            download_limit: Some(0),
+            ..purchase()
+        };
+        let buyer = Caller::Buyer(subject("buyer"));
+        let hidden = asset(ModelStatus::Draft, Some(used_up.clone()));
+        assert_eq!(denial(&buyer, &hidden, Action::ReadRecord), None);
+        let refunded = Entitlement {
+            refunded_at: Some(now()),
+            ..used_up
+        };
+        let hidden = asset(ModelStatus::Draft, Some(refunded));
+        assert_eq!(
+            denial(&buyer, &hidden, Action::ReadRecord),
+            Some(Denial::NotFound)
+        );
+    }
+
+    #[test]
     fn objects_are_for_operators() {
         let actions = [Action::ReadRecord, Action::Download, Action::Change];
         let callers = [
@@ -543,6 +605,11 @@ mod tests {
                 assert_eq!(denial(&caller, &facts, action), Some(Denial::NotFound));
             }
         }
+        // Without a key the answer is the same as for one that is there.
+        assert_eq!(
+            denial(&Caller::Anonymous, &facts, Action::Download),
+            Some(Denial::Unauthenticated)
+        );
     }
 
     #[test]

@@ -306,6 +306,52 @@ async fn a_link_knows_which_purchase_it_is_of() {
 }
 
 #[tokio::test]
+async fn a_buyer_keeps_what_was_hidden_until_the_refund() {
+    let sale = Sale::of(Backend::Local, stl(100, 14), None).await;
+    let asset = format!("/v1/assets/{}", sale.asset);
+    let record = answer(sale.shop.get(Who::Artist, &asset)).await.json(200);
+    let model = format!("/v1/models/{}", record["model"].as_str().unwrap());
+    let hide = sale
+        .shop
+        .call(Who::Artist, Method::PATCH, &model)
+        .json(&json!({"status": "draft"}));
+    answer(hide).await.json(200);
+    let shelf = async |who| {
+        let library = answer(sale.shop.get(who, "/v1/library")).await.json(200);
+        let entry = &library["data"][0];
+        let files = entry["assets"].as_array().unwrap().len();
+        (entry["model_details"].is_object(), files)
+    };
+    let paths = [asset, format!("{model}/assets"), model];
+    for path in &paths {
+        assert_eq!(
+            answer(sale.shop.get(Who::Buyer, path)).await.status,
+            200,
+            "{path}"
+        );
+        assert_eq!(
+            answer(sale.shop.get(Who::Stranger, path)).await.status,
+            404,
+            "{path}"
+        );
+    }
+    assert_eq!(shelf(Who::Buyer).await, (true, 1));
+    assert_eq!(sale.download("").await.body, sale.bytes);
+    sale.refund().await;
+    for path in &paths {
+        assert_eq!(
+            answer(sale.shop.get(Who::Buyer, path)).await.status,
+            404,
+            "{path}"
+        );
+    }
+    assert_eq!(shelf(Who::Buyer).await, (false, 0));
+    sale.download("")
+        .await
+        .assert_problem(403, "not_purchased", "");
+}
+
+#[tokio::test]
 async fn what_an_artist_and_an_operator_take_is_on_no_account() {
     let sale = Sale::of(Backend::Local, stl(100, 8), Some(1)).await;
     for who in [Who::Artist, Who::Operator] {

@@ -7,9 +7,10 @@ pub mod list;
 pub mod restore;
 pub mod update;
 
-use stockroom_catalog::ModelRow;
+use stockroom_catalog::{ModelRow, Page, PurchaseFilter, PurchaseRow};
 use stockroom_domain::{
-    Action, AssetFacts, Decision, Grant, ModelId, ModelStatus, Timestamp, permits,
+    Action, AssetFacts, Decision, Entitlement, ModelId, ModelStatus, PurchaseStatus, Timestamp,
+    permits,
 };
 
 use crate::app::App;
@@ -31,7 +32,8 @@ pub async fn permitted(
         .find_model(id)
         .await?
         .ok_or_else(Problem::not_found)?;
-    gate(identity, &model, action, app.clock.now())?;
+    let entitlement = entitlement(app, identity, &model).await?;
+    gate(identity, &model, entitlement, action, app.clock.now())?;
     Ok(model)
 }
 
@@ -42,19 +44,46 @@ pub async fn permitted(
 fn gate(
     identity: &Identity,
     model: &ModelRow,
+    entitlement: Option<Entitlement>,
     action: Action,
     now: Timestamp,
-) -> Result<Grant, Problem> {
+) -> Result<(), Problem> {
     let facts = AssetFacts {
         artist: model.artist.clone(),
         model_status: model.status,
         deleted: model.deleted_at.is_some(),
-        entitlement: None,
+        entitlement,
     };
     match permits(&identity.caller, &facts, action, now) {
-        Decision::Allow(grant) => Ok(grant),
+        Decision::Allow(_) => Ok(()),
         Decision::Deny(denial) => Err(denial.into()),
     }
+}
+
+/// The purchase by which a user may see a model that is not on show any more.
+async fn entitlement(
+    app: &App,
+    identity: &Identity,
+    model: &ModelRow,
+) -> Result<Option<Entitlement>, Problem> {
+    let Some(subject) = identity.caller.subject() else {
+        return Ok(None);
+    };
+    if model.status == ModelStatus::Published || *subject == model.artist {
+        return Ok(None);
+    }
+    let filter = PurchaseFilter {
+        buyer: Some(subject.clone()),
+        model_id: Some(model.id),
+    };
+    let page = Page::first(Page::MAX_LIMIT);
+    let bought = app.catalog.list_purchases(&filter, &page).await?;
+    let now = app.clock.now();
+    let best = bought
+        .items
+        .iter()
+        .find(|it| it.status(now) == PurchaseStatus::Active);
+    Ok(best.map(PurchaseRow::entitlement))
 }
 
 /// Reads a status as callers write it.

@@ -27,7 +27,7 @@ pub async fn restore(
     let now = app.clock.now();
     let found = app.catalog.find_model_deleted_or_not(id).await?;
     let model = found.ok_or_else(Problem::not_found)?;
-    gate(&identity, &model, Action::Restore, now)?;
+    gate(&identity, &model, None, Action::Restore, now)?;
     let model = app.catalog.restore_model(id, now).await?;
     // What stores owed before the deletion they owe again.
     app.engine_bell.notify_one();
