@@ -3,11 +3,13 @@
 //! An upload goes `receive -> check -> store -> record`: [`receive`] and [`publish`] or
 //! [`objects`]. A download goes `who -> gate -> where -> deliver`: the gate is
 //! [`stockroom_domain::permits`], the rest is [`deliver`]. [`verify`] compares records with bytes.
+//! Signed events about orders come in through [`orders`].
 
 pub mod deliver;
 pub mod entitle;
 pub mod error;
 pub mod objects;
+pub mod orders;
 pub mod overview;
 pub mod prove;
 pub mod publish;
