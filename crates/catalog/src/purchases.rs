@@ -326,7 +326,8 @@ impl Catalog {
                 .bind(order_ref.to_owned()),
             )
             .await?
-            .ok_or(CatalogError::NotFound(Noun::Purchase))?;
+            // It is there since the first statement of this transaction.
+            .ok_or(CatalogError::Database(sqlx::Error::RowNotFound))?;
         let refund = Record::new(&refund, "refunds", "id");
         let refunded = RefundedOrder {
             is_new: inserted == 1,

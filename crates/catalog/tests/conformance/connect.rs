@@ -40,7 +40,8 @@ async fn servers_may_start_at_the_same_time(lab: &Lab) {
     tamper(
         lab,
         "DROP TABLE placements; DROP TABLE assets; DROP TABLE purchases; DROP TABLE objects;
-         DROP TABLE models; DROP TABLE keys; DROP TABLE meta; DROP TABLE schema_migrations;",
+         DROP TABLE models; DROP TABLE keys; DROP TABLE meta; DROP TABLE refunds;
+         DROP TABLE schema_migrations;",
     )
     .await;
     let servers = race(|_| {
@@ -89,12 +90,20 @@ async fn a_foreign_database_is_refused(lab: &Lab) {
 
 async fn an_older_database_gets_what_it_lacks(lab: &Lab) {
     let object = lab.put("models/a.stl").await.object;
+    let model = lab.model("kaethe").await.id;
+    let bought = lab.buy(lab.new_purchase("bo", model)).await;
+    let refunded = lab
+        .catalog
+        .refund_purchase(bought.id, lab.now())
+        .await
+        .unwrap();
     // What the first version of the tables had.
     tamper(
         lab,
         "DROP INDEX placements_by_verification; DROP INDEX placements_owed;
          DROP INDEX objects_retiring_by_key; DROP INDEX objects_to_retire;
          CREATE INDEX objects_retiring ON objects (retire_after) WHERE state = 'retiring';
+         DROP TABLE refunds;
          DELETE FROM schema_migrations WHERE version > 1;",
     )
     .await;
@@ -105,6 +114,14 @@ async fn an_older_database_gets_what_it_lacks(lab: &Lab) {
     assert_eq!((after.found, after.known), (before.known, before.known));
     let found = newer.find_object(&object.key).await.unwrap().unwrap();
     assert_eq!(found.object, object);
+    // A refund of before is remembered like one of today.
+    let again = newer
+        .refund_order(&bought.order_ref, lab.now(), None)
+        .await
+        .unwrap();
+    assert!(!again.is_new);
+    assert_eq!(Some(again.refunded_at), refunded.refunded_at);
+    assert_eq!(again.purchase, Some(refunded));
     newer.close().await;
     // It has the indexes, which could not be dropped otherwise.
     tamper(

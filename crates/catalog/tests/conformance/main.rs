@@ -17,6 +17,7 @@ mod objects;
 mod placements;
 mod plans;
 mod purchases;
+mod refunds;
 mod restore;
 mod restore_races;
 mod retire;
