@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{Delivery, EngineSettings};
+use crate::config::{Delivery, EngineSettings, PurchaseEventSettings};
 use crate::flows::entitle::DownloadCounts;
 use crate::flows::overview::LastCounts;
 use crate::flows::receive::Received;
@@ -42,6 +42,8 @@ pub struct Parts {
     pub s3: Option<Arc<S3Store>>,
     /// Signs and checks this server's own URLs.
     pub signer: UrlSigner,
+    /// The secrets that events about orders are signed with.
+    pub purchase_events: PurchaseEventSettings,
     /// The present moment.
     pub clock: Arc<dyn Clock>,
     /// Randomness.

@@ -81,6 +81,7 @@ pub async fn parts(
         local: stores.local,
         s3: stores.s3,
         signer,
+        purchase_events: config.purchase_events.clone(),
         clock,
         entropy,
         metrics,

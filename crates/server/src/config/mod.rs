@@ -12,6 +12,7 @@ mod files;
 mod http;
 mod logs;
 mod problem;
+mod purchase_events;
 mod reader;
 mod s3;
 mod signing;
@@ -27,6 +28,7 @@ pub use environment::Environment;
 pub use http::{Delivery, HttpSettings};
 pub use logs::{LogFormat, LogSettings};
 pub use problem::{Problem, Source};
+pub use purchase_events::PurchaseEventSettings;
 pub use reader::ReportLine;
 pub use s3::{CaFile, PathStyle, S3Settings};
 pub use signing::{SigningKeysError, SigningSettings};
@@ -51,6 +53,8 @@ pub struct Config {
     pub http: HttpSettings,
     /// The keys that local signed URLs are signed with.
     pub signing: SigningSettings,
+    /// The secrets that events about orders are signed with.
+    pub purchase_events: PurchaseEventSettings,
     /// What is logged, and in which form.
     pub log: LogSettings,
 }
@@ -104,6 +108,7 @@ fn read(reader: &mut Reader<'_>) -> Result<Config, Noted> {
     let database = database::read(reader, &usable_dir);
     let http = http::read(reader);
     let signing = signing::read(reader, &usable_dir);
+    let purchase_events = purchase_events::read(reader);
     let log = logs::read(reader);
     Ok(Config {
         data_dir: data_dir?,
@@ -112,6 +117,7 @@ fn read(reader: &mut Reader<'_>) -> Result<Config, Noted> {
         database: database?,
         http: http?,
         signing: signing?,
+        purchase_events: purchase_events?,
         log: log?,
     })
 }

@@ -106,6 +106,7 @@ fn nothing_set_is_the_embedded_default() {
         database,
         http,
         signing,
+        purchase_events,
         log,
     } = &loaded.config;
     assert_eq!(data_dir, &setup.path("data"));
@@ -132,6 +133,7 @@ fn nothing_set_is_the_embedded_default() {
     assert_eq!(http.header_timeout, Duration::from_secs(10));
     assert_eq!(http.idle_timeout, Duration::from_secs(60));
     assert_eq!(http.shutdown_grace, Duration::from_secs(30));
+    assert!(purchase_events.standard.is_empty() && purchase_events.stripe.is_empty());
     assert_eq!(signing.keys, None);
     assert_eq!(signing.file, setup.path("data/signing-keys"));
     let expected = LogSettings {
@@ -270,6 +272,8 @@ fn every_setting_with_a_bad_value_is_named_once_with_its_source() {
         ("IDLE_TIMEOUT", "60"),
         ("SHUTDOWN_GRACE", "-1s"),
         ("SIGNING_KEYS", "k:canary"),
+        ("PURCHASE_WEBHOOK_SECRETS", "whsec_canary"),
+        ("STRIPE_WEBHOOK_SECRETS", "sk_live_canary"),
         ("LOG", "inof"),
         ("LOG_FORMAT", "xml"),
     ];

@@ -24,3 +24,4 @@ pub mod routes;
 pub mod server;
 pub mod storage;
 pub mod views;
+pub mod webhooks;

@@ -54,6 +54,17 @@ pub enum BodyError {
 }
 
 impl OrderEvent {
+    /// The order that it is about, by the shop's own name.
+    #[must_use]
+    pub fn order_ref(&self) -> Option<&str> {
+        match self {
+            Self::Purchased(NewOrder { order_ref, .. }) | Self::Refunded { order_ref, .. } => {
+                Some(order_ref)
+            }
+            Self::Ignored(_) => None,
+        }
+    }
+
     /// A refund. The money is gone, whatever stands in the reason: it is made fit to be kept, and
     /// is never a cause to refuse the event.
     pub(super) fn refunded(order_ref: String, reason: Option<&str>) -> Self {
