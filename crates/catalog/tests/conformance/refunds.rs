@@ -160,14 +160,14 @@ async fn events_of_the_same_orders_at_once_end_in_the_same_state(lab: &Lab) {
                 // 5 and 12 have no common divisor, so each racer comes to all orders.
                 let number = (racer + step * 5) % ORDERS;
                 let order = &orders[number];
-                let refunds_first = number % 3 == 0 && racer % 2 == 0;
+                let refunds_first = number.is_multiple_of(3) && racer.is_multiple_of(2);
                 if refunds_first {
                     refund(&catalog, order, now).await;
                 }
                 if let Recorded::New(_) = catalog.record_purchase(order).await.unwrap() {
                     news += 1;
                 }
-                if number % 3 == 0 && !refunds_first {
+                if number.is_multiple_of(3) && !refunds_first {
                     refund(&catalog, order, now).await;
                 }
             }
@@ -189,7 +189,11 @@ async fn events_of_the_same_orders_at_once_end_in_the_same_state(lab: &Lab) {
             .filter(|row| row.order_ref == order.order_ref)
             .collect();
         assert_eq!(rows.len(), 1);
-        assert_eq!(rows[0].refunded_at.is_some(), number % 3 == 0, "{number}");
+        assert_eq!(
+            rows[0].refunded_at.is_some(),
+            number.is_multiple_of(3),
+            "{number}"
+        );
     }
 }
 
@@ -208,7 +212,7 @@ async fn a_purchase_and_its_refund_at_once_never_leave_it_open(lab: &Lab) {
                 ..order.clone()
             };
             async move {
-                if racer % 2 == 0 {
+                if racer.is_multiple_of(2) {
                     catalog.record_purchase(&order).await.map(drop).unwrap();
                 } else {
                     refund(&catalog, &order, now).await;

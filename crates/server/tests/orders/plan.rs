@@ -44,7 +44,7 @@ impl Plan {
                 order_ref: format!("order-{number}"),
                 buyer: format!("buyer-{}", number % 97),
                 model: models[number % models.len()].clone(),
-                is_refunded: number % 3 == 0,
+                is_refunded: number.is_multiple_of(3),
                 by_stripe: dice.random_bool(0.5),
             })
             .collect();
