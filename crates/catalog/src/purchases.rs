@@ -155,7 +155,7 @@ const fn record(row: &AnyRow) -> Record<'_> {
 
 impl Catalog {
     /// Records a purchase, once: the same order again gives the purchase that it made. An order
-    /// whose refund came before is recorded as refunded.
+    /// whose refund came before is recorded as refunded, at the time of that refund.
     ///
     /// # Errors
     /// [`Conflict::Order`] when the order was recorded with another buyer, model, expiry or

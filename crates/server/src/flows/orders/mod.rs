@@ -26,7 +26,6 @@ pub const TOLERANCE: Duration = Duration::from_secs(300);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct VerifiedEvent<'b> {
     body: &'b [u8],
-    signed_at: Timestamp,
 }
 
 impl<'b> VerifiedEvent<'b> {
@@ -34,12 +33,6 @@ impl<'b> VerifiedEvent<'b> {
     #[must_use]
     pub const fn body(&self) -> &'b [u8] {
         self.body
-    }
-
-    /// The moment of signing, in whole seconds, by the sender's clock.
-    #[must_use]
-    pub const fn signed_at(&self) -> Timestamp {
-        self.signed_at
     }
 }
 
@@ -79,8 +72,5 @@ fn in_time(
     if now.unix_seconds().abs_diff(signed_unix_seconds) > TOLERANCE.as_secs() {
         return Err(SignatureError::Expired);
     }
-    Ok(VerifiedEvent {
-        body,
-        signed_at: Timestamp::from_unix_ms(signed_unix_seconds.saturating_mul(1_000)),
-    })
+    Ok(VerifiedEvent { body })
 }

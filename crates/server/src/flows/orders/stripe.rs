@@ -263,7 +263,6 @@ mod tests {
     fn a_signature_that_openssl_made_is_verified() {
         let event = verified(&format!("t={SIGNED_AT},v1={SIGNED}")).unwrap();
         assert_eq!(event.body(), BODY);
-        assert_eq!(event.signed_at(), at(SIGNED_AT));
     }
 
     #[test]
