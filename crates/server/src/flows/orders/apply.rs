@@ -34,7 +34,8 @@ pub enum ApplyError {
 /// order: what is recorded in the end is the same.
 ///
 /// # Errors
-/// See [`ApplyError`]. Nothing was changed then.
+/// See [`ApplyError`]. When the catalog failed, the event may have had its effect or not: it is to be
+/// sent again.
 pub async fn apply(app: &App, event: OrderEvent) -> Result<Outcome, ApplyError> {
     match event {
         OrderEvent::Purchased(order) => record(app, order).await,
