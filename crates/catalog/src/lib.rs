@@ -50,7 +50,7 @@ pub use models::{ModelFilter, ModelPatch, ModelRow, NewModel, VisibleTo};
 pub use objects::{ObjectDetails, ObjectRow};
 pub use page::{Page, Paged};
 pub use placements::{ClaimedPlacement, Placement, PlacementRow, PlacementStep};
-pub use purchases::{NewPurchase, PurchaseFilter, PurchaseRow, Recorded};
+pub use purchases::{NewPurchase, PurchaseFilter, PurchaseRow, Recorded, RefundedOrder};
 pub use tombstones::{SECOND_LOOK, Tombstone};
 pub use uploads::{NewUpload, ObjectFacts, ReceivedUpload, RecordedObject, Upload};
 pub use verification::ObjectAt;

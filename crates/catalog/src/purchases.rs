@@ -7,7 +7,7 @@ use crate::Catalog;
 use crate::error::{CatalogError, Conflict, Noun, Result};
 use crate::page::{Page, Paged};
 use crate::row::{Record, check_text, to_number};
-use crate::run::{Assembled, sql};
+use crate::run::{Assembled, Tx, sql};
 
 /// A purchase to be recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +64,19 @@ pub enum Recorded {
     New(PurchaseRow),
     /// The order was recorded before, with the same contents.
     Same(PurchaseRow),
+}
+
+/// The refund of an order. The first one stays; later ones change nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefundedOrder {
+    /// Whether this was the first one.
+    pub is_new: bool,
+    /// When the first one came.
+    pub refunded_at: Timestamp,
+    /// Why, as the first one said it.
+    pub reason: Option<String>,
+    /// The purchase of the order, refunded; none when it was not recorded yet.
+    pub purchase: Option<PurchaseRow>,
 }
 
 /// Which purchases a list shows.
@@ -141,7 +154,8 @@ const fn record(row: &AnyRow) -> Record<'_> {
 }
 
 impl Catalog {
-    /// Records a purchase, once: the same order again gives the purchase that it made.
+    /// Records a purchase, once: the same order again gives the purchase that it made. An order
+    /// whose refund came before is recorded as refunded, at the time of that refund.
     ///
     /// # Errors
     /// [`Conflict::Order`] when the order was recorded with another buyer, model, expiry or
@@ -149,18 +163,26 @@ impl Catalog {
     /// [`CatalogError::InvalidText`] for an `order_ref` that is empty, too long or has NUL.
     pub async fn record_purchase(&self, new: &NewPurchase) -> Result<Recorded> {
         check_order_ref(&new.order_ref)?;
+        self.retried(|| self.try_record_purchase(new)).await
+    }
+
+    async fn try_record_purchase(&self, new: &NewPurchase) -> Result<Recorded> {
         let limit = new
             .download_limit
             .map(|limit| to_number("download_limit", limit))
             .transpose()?;
-        // The constraint on orders decides, so that of many calls at once exactly one records.
-        let inserted = self
+        let mut tx = self.begin().await?;
+        // A refund that is about to be remembered would not see a purchase that is about to be
+        // recorded, and the other way round.
+        tx.lock_order(&new.order_ref).await?;
+        let inserted = tx
             .execute(
                 sql(
                     "INSERT INTO purchases (id, buyer, model_id, order_ref, purchased_at,
-                         expires_at, download_limit, downloads)
-                     SELECT $1, $2, m.id, $4, $5, $6, $7, 0 FROM models m
-                     WHERE m.id = $3 AND m.deleted_at IS NULL
+                         expires_at, download_limit, downloads, refunded_at)
+                     SELECT $1, $2, m.id, $4, $5, $6, $7, 0,
+                         (SELECT r.refunded_at FROM refunds r WHERE r.order_ref = $4)
+                     FROM models m WHERE m.id = $3 AND m.deleted_at IS NULL
                      ON CONFLICT (order_ref) DO NOTHING",
                 )
                 .bind(new.id.to_string())
@@ -172,21 +194,12 @@ impl Catalog {
                 .bind(limit),
             )
             .await?;
-        let there = self
-            .fetch_optional(
-                sql(concat!(
-                    "SELECT ",
-                    purchase_columns!(),
-                    " FROM purchases e WHERE e.order_ref = $1"
-                ))
-                .bind(new.order_ref.clone()),
-            )
-            .await?;
-        let Some(row) = there else {
-            return Err(CatalogError::NotFound(Noun::Model));
-        };
-        let row = PurchaseRow::read(&row)?;
+        let row = tx
+            .purchase_of_order(&new.order_ref)
+            .await?
+            .ok_or(CatalogError::NotFound(Noun::Model))?;
         if inserted == 1 {
+            tx.commit().await?;
             Ok(Recorded::New(row))
         } else if row.is_same_order(new) {
             Ok(Recorded::Same(row))
@@ -250,15 +263,98 @@ impl Catalog {
     /// # Errors
     /// [`CatalogError::NotFound`].
     pub async fn refund_purchase(&self, id: PurchaseId, now: Timestamp) -> Result<PurchaseRow> {
-        self.execute(
-            sql("UPDATE purchases SET refunded_at = $2 WHERE id = $1 AND refunded_at IS NULL")
-                .bind(id.to_string())
-                .bind(now.unix_ms()),
+        let not_found = CatalogError::NotFound(Noun::Purchase);
+        let Some(purchase) = self.find_purchase(id).await? else {
+            return Err(not_found);
+        };
+        // The order of a purchase never changes.
+        let refund = self.refund_order(&purchase.order_ref, now, None).await?;
+        refund.purchase.ok_or(not_found)
+    }
+
+    /// Remembers for ever that an order was refunded, and ends its purchase at once. Where the
+    /// order was not recorded yet, it will be recorded as refunded.
+    ///
+    /// # Errors
+    /// [`CatalogError::InvalidText`] for an `order_ref` that is empty, too long or has NUL, and for
+    /// a `reason` that has NUL.
+    pub async fn refund_order(
+        &self,
+        order_ref: &str,
+        now: Timestamp,
+        reason: Option<&str>,
+    ) -> Result<RefundedOrder> {
+        check_order_ref(order_ref)?;
+        if let Some(reason) = reason {
+            check_text("reason", reason)?;
+        }
+        self.retried(|| self.try_refund_order(order_ref, now, reason))
+            .await
+    }
+
+    async fn try_refund_order(
+        &self,
+        order_ref: &str,
+        now: Timestamp,
+        reason: Option<&str>,
+    ) -> Result<RefundedOrder> {
+        let mut tx = self.begin().await?;
+        tx.lock_order(order_ref).await?;
+        let inserted = tx
+            .execute(
+                sql(
+                    "INSERT INTO refunds (order_ref, refunded_at, reason) VALUES ($1, $2, $3)
+                     ON CONFLICT (order_ref) DO NOTHING",
+                )
+                .bind(order_ref.to_owned())
+                .bind(now.unix_ms())
+                .bind(reason.map(str::to_owned)),
+            )
+            .await?;
+        tx.execute(
+            sql("UPDATE purchases SET refunded_at = $2
+                 WHERE order_ref = $1 AND refunded_at IS NULL")
+            .bind(order_ref.to_owned())
+            .bind(now.unix_ms()),
         )
         .await?;
-        self.find_purchase(id)
+        let refund = tx
+            .fetch_optional(
+                sql(
+                    "SELECT order_ref AS id, refunded_at, reason FROM refunds WHERE order_ref = $1",
+                )
+                .bind(order_ref.to_owned()),
+            )
             .await?
-            .ok_or(CatalogError::NotFound(Noun::Purchase))
+            // It is there since the first statement of this transaction.
+            .ok_or(CatalogError::Database(sqlx::Error::RowNotFound))?;
+        let refund = Record::new(&refund, "refunds", "id");
+        let refunded = RefundedOrder {
+            is_new: inserted == 1,
+            refunded_at: refund.time("refunded_at")?,
+            reason: refund.text_or_null("reason")?.map(str::to_owned),
+            purchase: tx.purchase_of_order(order_ref).await?,
+        };
+        tx.commit().await?;
+        Ok(refunded)
+    }
+}
+
+impl Tx {
+    /// The purchase that this order made.
+    async fn purchase_of_order(&mut self, order_ref: &str) -> Result<Option<PurchaseRow>> {
+        self.fetch_optional(
+            sql(concat!(
+                "SELECT ",
+                purchase_columns!(),
+                " FROM purchases e WHERE e.order_ref = $1"
+            ))
+            .bind(order_ref.to_owned()),
+        )
+        .await?
+        .as_ref()
+        .map(PurchaseRow::read)
+        .transpose()
     }
 }
 

@@ -168,6 +168,16 @@ impl Tx {
         Ok(())
     }
 
+    /// Keeps others from recording or refunding an order until this transaction ends, also one
+    /// that has no row yet.
+    pub(crate) async fn lock_order(&mut self, order_ref: &str) -> Result<()> {
+        if let Some(lock) = self.dialect.lock_text() {
+            self.execute(sql(lock).bind(format!("order {order_ref}")))
+                .await?;
+        }
+        Ok(())
+    }
+
     /// Makes the changes real and durable.
     pub(crate) async fn commit(self) -> Result<()> {
         let (dialect, spoilt) = (self.dialect, self.spoilt);

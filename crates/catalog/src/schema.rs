@@ -29,6 +29,10 @@ const SQLITE: &[Migration] = &[
         version: 3,
         text: include_str!("../migrations/sqlite/0003_downloads.sql"),
     },
+    Migration {
+        version: 4,
+        text: include_str!("../migrations/sqlite/0004_refunds.sql"),
+    },
 ];
 
 const POSTGRES: &[Migration] = &[
@@ -43,6 +47,10 @@ const POSTGRES: &[Migration] = &[
     Migration {
         version: 3,
         text: include_str!("../migrations/postgres/0003_downloads.sql"),
+    },
+    Migration {
+        version: 4,
+        text: include_str!("../migrations/postgres/0004_refunds.sql"),
     },
 ];
 

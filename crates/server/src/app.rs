@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{CallerSettings, Delivery, EngineSettings, S3Settings};
+use crate::config::{CallerSettings, Delivery, EngineSettings, PurchaseEventSettings, S3Settings};
 use crate::flows::ledger::Ledger;
 use crate::flows::overview::LastCounts;
 use crate::flows::receive::Received;
@@ -44,6 +44,8 @@ pub struct Parts {
     pub s3_settings: Option<S3Settings>,
     /// Signs and checks this server's own URLs.
     pub signer: UrlSigner,
+    /// The secrets that events about orders are signed with.
+    pub purchase_events: PurchaseEventSettings,
     /// The present moment.
     pub clock: Arc<dyn Clock>,
     /// Randomness.

@@ -83,6 +83,7 @@ pub async fn parts(
         s3: stores.s3,
         s3_settings: config.storage.s3.clone(),
         signer,
+        purchase_events: config.purchase_events.clone(),
         clock,
         entropy,
         metrics,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlx::{AnyConnection, AssertSqlSafe, Connection};
 use stockroom_catalog::{Catalog, CatalogError, ConnectOptions, Dialect, Probe};
-use stockroom_domain::{PurchaseId, Sha256Digest};
+use stockroom_domain::{ModelId, PurchaseId, Sha256Digest};
 
 use crate::lab::{Lab, TestDatabase, on_both_databases, race, subject};
 
@@ -111,7 +111,14 @@ async fn first_version(lab: &Lab) -> String {
              CONSTRAINT schema_migrations_pkey PRIMARY KEY (version)
          );
          INSERT INTO schema_migrations VALUES (1, '{sha256}');
-         INSERT INTO meta VALUES ('instance', 'older 42');"
+         INSERT INTO meta VALUES ('instance', 'older 42');
+         INSERT INTO models (id, artist, title, tags, search_text, status, created_at, updated_at)
+             VALUES ('{model}', 'kaethe', 'Cup', '[]', 'cup', 'published', 42, 42);
+         INSERT INTO purchases
+                 (id, buyer, model_id, order_ref, purchased_at, downloads, refunded_at)
+             VALUES ('{purchase}', 'bo', '{model}', 'order-of-before', 42, 0, 43);",
+        model = lab.id(ModelId::generate),
+        purchase = lab.id(PurchaseId::generate),
     );
     sqlx::any::install_default_drivers();
     let create = match lab.catalog.dialect() {
@@ -145,6 +152,14 @@ async fn an_older_database_gets_what_it_lacks(lab: &Lab) {
         .downloads_of(lab.id(PurchaseId::generate), 1)
         .await
         .unwrap();
+    // A refund of before is remembered like one of today.
+    let again = newer
+        .refund_order("order-of-before", lab.now(), None)
+        .await
+        .unwrap();
+    assert!(!again.is_new);
+    assert_eq!(again.refunded_at.unix_ms(), 43);
+    assert!(again.purchase.is_some());
     newer.close().await;
     let mut connection = AnyConnection::connect(&url).await.unwrap();
     sqlx::raw_sql("DROP INDEX placements_by_verification")

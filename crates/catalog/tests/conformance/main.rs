@@ -19,6 +19,7 @@ mod orders;
 mod placements;
 mod plans;
 mod purchases;
+mod refunds;
 mod restore;
 mod restore_races;
 mod retire;

@@ -13,6 +13,7 @@ mod files;
 mod http;
 mod logs;
 mod problem;
+mod purchase_events;
 mod reader;
 mod rotation;
 mod s3;
@@ -30,6 +31,7 @@ pub use environment::Environment;
 pub use http::{Delivery, HttpSettings};
 pub use logs::{LogFormat, LogSettings};
 pub use problem::{Problem, Source};
+pub use purchase_events::PurchaseEventSettings;
 pub use reader::ReportLine;
 pub use rotation::{RotationError, ToRetire};
 pub use s3::{CaFile, PathStyle, S3Settings};
@@ -57,6 +59,8 @@ pub struct Config {
     pub callers: CallerSettings,
     /// The keys that local signed URLs are signed with.
     pub signing: SigningSettings,
+    /// The secrets that events about orders are signed with.
+    pub purchase_events: PurchaseEventSettings,
     /// What is logged, and in which form.
     pub log: LogSettings,
 }
@@ -111,6 +115,7 @@ fn read(reader: &mut Reader<'_>) -> Result<Config, Noted> {
     let http = http::read(reader);
     let callers = callers::read(reader);
     let signing = signing::read(reader, &usable_dir);
+    let purchase_events = purchase_events::read(reader);
     let log = logs::read(reader);
     Ok(Config {
         data_dir: data_dir?,
@@ -120,6 +125,7 @@ fn read(reader: &mut Reader<'_>) -> Result<Config, Noted> {
         http: http?,
         callers: callers?,
         signing: signing?,
+        purchase_events: purchase_events?,
         log: log?,
     })
 }

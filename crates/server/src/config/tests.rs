@@ -107,6 +107,7 @@ fn nothing_set_is_the_embedded_default() {
         http,
         callers,
         signing,
+        purchase_events,
         log,
     } = &loaded.config;
     assert_eq!(data_dir, &setup.path("data"));
@@ -137,6 +138,7 @@ fn nothing_set_is_the_embedded_default() {
         trusted_proxies: Vec::new(),
     };
     assert_eq!(callers, &expected);
+    assert!(purchase_events.standard.is_empty() && purchase_events.stripe.is_empty());
     assert_eq!(signing.keys, None);
     assert_eq!(signing.file, setup.path("data/signing-keys"));
     let expected = LogSettings {
@@ -276,6 +278,8 @@ fn every_setting_with_a_bad_value_is_named_once_with_its_source() {
         ("SHUTDOWN_GRACE", "-1s"),
         ("TRUSTED_PROXIES", "proxy.example"),
         ("SIGNING_KEYS", "k:canary"),
+        ("PURCHASE_WEBHOOK_SECRETS", "whsec_canary"),
+        ("STRIPE_WEBHOOK_SECRETS", "sk_live_canary"),
         ("LOG", "inof"),
         ("LOG_FORMAT", "xml"),
     ];

@@ -79,11 +79,19 @@ pub(super) const IDLE_TIMEOUT: Variable = Variable::named("IDLE_TIMEOUT");
 pub(super) const SHUTDOWN_GRACE: Variable = Variable::named("SHUTDOWN_GRACE");
 pub(super) const TRUSTED_PROXIES: Variable = Variable::named("TRUSTED_PROXIES");
 pub(super) const SIGNING_KEYS: Variable = Variable::named("SIGNING_KEYS").secret().or_file();
+pub(super) const PURCHASE_WEBHOOK_SECRETS: Variable = Variable::named("PURCHASE_WEBHOOK_SECRETS")
+    .secret()
+    .or_file()
+    .or_none();
+pub(super) const STRIPE_WEBHOOK_SECRETS: Variable = Variable::named("STRIPE_WEBHOOK_SECRETS")
+    .secret()
+    .or_file()
+    .or_none();
 pub(super) const LOG: Variable = Variable::named("LOG");
 pub(super) const LOG_FORMAT: Variable = Variable::named("LOG_FORMAT");
 
 /// All settings. What is not in this list is read from nowhere.
-pub(super) const ALL: [Variable; 31] = [
+pub(super) const ALL: [Variable; 33] = [
     DATA_DIR,
     STORAGE_MODE,
     STORAGE_DIR,
@@ -113,6 +121,8 @@ pub(super) const ALL: [Variable; 31] = [
     SHUTDOWN_GRACE,
     TRUSTED_PROXIES,
     SIGNING_KEYS,
+    PURCHASE_WEBHOOK_SECRETS,
+    STRIPE_WEBHOOK_SECRETS,
     LOG,
     LOG_FORMAT,
 ];

@@ -4,12 +4,14 @@
 //! [`objects`]. A download goes `who -> gate -> where -> deliver`: the gate is
 //! [`stockroom_domain::permits`], the rest is [`deliver`]. [`verify`] compares records with bytes,
 //! and [`explain`] follows one purchase from the gate to its bytes.
+//! Signed events about orders come in through [`orders`].
 
 pub mod deliver;
 pub mod error;
 pub mod explain;
 pub mod ledger;
 pub mod objects;
+pub mod orders;
 pub mod overview;
 pub mod prove;
 pub mod publish;

@@ -50,9 +50,9 @@ codes! {
     DownloadLimitReached = "download_limit_reached", FORBIDDEN, "Download limit reached";
     /// The key may not do this.
     Forbidden = "forbidden", FORBIDDEN, "Forbidden";
-    /// The signature of a URL is not ours.
+    /// The signature of a URL is not ours, or that of an event is none that we know.
     BadSignature = "bad_signature", FORBIDDEN, "Bad signature";
-    /// The signature of a URL was ours and has ended.
+    /// The signature of a URL or an event is right and has ended.
     SignatureExpired = "signature_expired", FORBIDDEN, "Signature expired";
     /// There is nothing, or nothing the caller may know of.
     NotFound = "not_found", NOT_FOUND, "Not found";

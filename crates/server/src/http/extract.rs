@@ -52,6 +52,21 @@ impl<T: DeserializeOwned + Default> FromRequest<App> for JsonOrNothing<T> {
     }
 }
 
+/// A body as it came, byte by byte.
+#[derive(Debug)]
+pub struct RawBody(pub Bytes);
+
+impl FromRequest<App> for RawBody {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
+        Bytes::from_request(request, app)
+            .await
+            .map(Self)
+            .map_err(body_problem)
+    }
+}
+
 fn is_json(headers: &HeaderMap) -> bool {
     headers
         .get(header::CONTENT_TYPE)

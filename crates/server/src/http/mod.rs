@@ -25,3 +25,4 @@ pub mod routes;
 pub mod server;
 pub mod storage;
 pub mod views;
+pub mod webhooks;

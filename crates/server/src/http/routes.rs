@@ -11,7 +11,7 @@ use crate::app::App;
 use crate::http::extract::MAX_JSON_BYTES;
 use crate::http::problem::Problem;
 use crate::http::{
-    assets, docs, files, health, layers, library, models, objects, purchases, storage,
+    assets, docs, files, health, layers, library, models, objects, purchases, storage, webhooks,
 };
 
 /// The whole interface as a service.
@@ -48,6 +48,7 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(purchases::refund::refund))
         .routes(routes!(purchases::receipt::receipt))
         .routes(routes!(purchases::explain::explain))
+        .routes(routes!(webhooks::receive::receive))
         .routes(routes!(library::library))
         .routes(routes!(objects::list::list))
         // In the document it is two calls, which `docs::head` names.
