@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{Delivery, EngineSettings};
+use crate::config::{CallerSettings, Delivery, EngineSettings};
 use crate::flows::entitle::DownloadCounts;
 use crate::flows::overview::LastCounts;
 use crate::flows::receive::Received;
@@ -52,6 +52,8 @@ pub struct Parts {
     pub delivery: Delivery,
     /// Bounds of what callers may do.
     pub limits: Limits,
+    /// What callers may do, and what is believed of them.
+    pub callers: CallerSettings,
     /// Where this server is reached, without a slash at the end.
     pub public_url: String,
     /// Downloads that were counted and are not in the catalog yet.

@@ -91,6 +91,7 @@ pub async fn parts(
             idle_timeout: config.http.idle_timeout,
             delete_grace: config.storage.delete_grace,
         },
+        callers: config.callers.clone(),
         public_url: public_url.to_owned(),
         download_counts: crate::flows::entitle::DownloadCounts::default(),
         last_counts: LastCounts::default(),

@@ -4,6 +4,7 @@
 //! list of all problems. It writes nothing and binds nothing. Problems name a setting, the place
 //! where it stands and the fix; no problem, no report and no `Debug` form holds the value of a secret.
 
+mod callers;
 mod database;
 mod dotenv;
 mod engine;
@@ -21,6 +22,7 @@ mod variable;
 
 use std::path::PathBuf;
 
+pub use callers::CallerSettings;
 pub use database::DatabaseSettings;
 pub use engine::EngineSettings;
 pub use environment::Environment;
@@ -49,6 +51,8 @@ pub struct Config {
     pub database: DatabaseSettings,
     /// The server: where it listens, how it is reached, and its limits.
     pub http: HttpSettings,
+    /// What callers may do, and what is believed of them.
+    pub callers: CallerSettings,
     /// The keys that local signed URLs are signed with.
     pub signing: SigningSettings,
     /// What is logged, and in which form.
@@ -103,6 +107,7 @@ fn read(reader: &mut Reader<'_>) -> Result<Config, Noted> {
     let engine = engine::read(reader);
     let database = database::read(reader, &usable_dir);
     let http = http::read(reader);
+    let callers = callers::read(reader);
     let signing = signing::read(reader, &usable_dir);
     let log = logs::read(reader);
     Ok(Config {
@@ -111,6 +116,7 @@ fn read(reader: &mut Reader<'_>) -> Result<Config, Noted> {
         engine: engine?,
         database: database?,
         http: http?,
+        callers: callers?,
         signing: signing?,
         log: log?,
     })

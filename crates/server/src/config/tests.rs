@@ -105,6 +105,7 @@ fn nothing_set_is_the_embedded_default() {
         engine,
         database,
         http,
+        callers,
         signing,
         log,
     } = &loaded.config;
@@ -132,6 +133,10 @@ fn nothing_set_is_the_embedded_default() {
     assert_eq!(http.header_timeout, Duration::from_secs(10));
     assert_eq!(http.idle_timeout, Duration::from_secs(60));
     assert_eq!(http.shutdown_grace, Duration::from_secs(30));
+    let expected = CallerSettings {
+        trusted_proxies: Vec::new(),
+    };
+    assert_eq!(callers, &expected);
     assert_eq!(signing.keys, None);
     assert_eq!(signing.file, setup.path("data/signing-keys"));
     let expected = LogSettings {
@@ -269,6 +274,7 @@ fn every_setting_with_a_bad_value_is_named_once_with_its_source() {
         ("HEADER_TIMEOUT", "1ms"),
         ("IDLE_TIMEOUT", "60"),
         ("SHUTDOWN_GRACE", "-1s"),
+        ("TRUSTED_PROXIES", "proxy.example"),
         ("SIGNING_KEYS", "k:canary"),
         ("LOG", "inof"),
         ("LOG_FORMAT", "xml"),

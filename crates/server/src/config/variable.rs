@@ -77,12 +77,13 @@ pub(super) const MAX_FORM_FILES: Variable = Variable::named("MAX_FORM_FILES");
 pub(super) const HEADER_TIMEOUT: Variable = Variable::named("HEADER_TIMEOUT");
 pub(super) const IDLE_TIMEOUT: Variable = Variable::named("IDLE_TIMEOUT");
 pub(super) const SHUTDOWN_GRACE: Variable = Variable::named("SHUTDOWN_GRACE");
+pub(super) const TRUSTED_PROXIES: Variable = Variable::named("TRUSTED_PROXIES");
 pub(super) const SIGNING_KEYS: Variable = Variable::named("SIGNING_KEYS").secret().or_file();
 pub(super) const LOG: Variable = Variable::named("LOG");
 pub(super) const LOG_FORMAT: Variable = Variable::named("LOG_FORMAT");
 
 /// All settings. What is not in this list is read from nowhere.
-pub(super) const ALL: [Variable; 30] = [
+pub(super) const ALL: [Variable; 31] = [
     DATA_DIR,
     STORAGE_MODE,
     STORAGE_DIR,
@@ -110,6 +111,7 @@ pub(super) const ALL: [Variable; 30] = [
     HEADER_TIMEOUT,
     IDLE_TIMEOUT,
     SHUTDOWN_GRACE,
+    TRUSTED_PROXIES,
     SIGNING_KEYS,
     LOG,
     LOG_FORMAT,

@@ -9,6 +9,7 @@ use http::{HeaderMap, StatusCode};
 use tokio::time::Instant;
 
 use crate::app::App;
+use crate::http::address;
 use crate::http::codes::Code;
 use crate::http::problem::Problem;
 
@@ -20,6 +21,7 @@ pub async fn around(State(app): State<App>, mut request: Request, next: Next) ->
     let started = Instant::now();
     let request_id = request_id(&app, request.headers());
     request.headers_mut().remove(&REQUEST_ID);
+    address::note(&mut request, &app.callers.trusted_proxies);
     let method = request.method().clone();
     // The pattern of the path: a path itself can hold what belongs in no log.
     let route = request

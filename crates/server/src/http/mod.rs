@@ -1,5 +1,6 @@
 //! The HTTP interface. `routes.rs` lists every route; one endpoint is one file.
 
+pub mod address;
 pub mod assets;
 pub mod auth;
 pub mod body;
