@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::{CallerSettings, Delivery, EngineSettings};
 use crate::flows::entitle::DownloadCounts;
+use crate::flows::keys::KeyUses;
 use crate::flows::overview::LastCounts;
 use crate::flows::receive::Received;
 use crate::telemetry::metrics::Metrics;
@@ -58,6 +59,8 @@ pub struct Parts {
     pub public_url: String,
     /// Downloads that were counted and are not in the catalog yet.
     pub download_counts: DownloadCounts,
+    /// Uses of keys that are not in the catalog yet.
+    pub key_uses: KeyUses,
     /// What was counted last for whoever watches the stores.
     pub last_counts: LastCounts,
     /// Work that must end before the process does.

@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::app::{App, Limits, Parts};
 use crate::config::{Config, S3Settings, SigningKeysError};
+use crate::flows::keys::KeyUses;
 use crate::flows::overview::LastCounts;
 use crate::telemetry::metrics::Metrics;
 use crate::workers::identity::label_key;
@@ -94,6 +95,7 @@ pub async fn parts(
         callers: config.callers.clone(),
         public_url: public_url.to_owned(),
         download_counts: crate::flows::entitle::DownloadCounts::default(),
+        key_uses: KeyUses::default(),
         last_counts: LastCounts::default(),
         tasks: TaskTracker::new(),
         shutdown: CancellationToken::new(),

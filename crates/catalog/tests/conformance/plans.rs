@@ -332,7 +332,9 @@ async fn call_keys_and_models(lab: &Lab) {
     };
     let row = catalog.insert_key(&new).await.unwrap();
     catalog.find_key(&new.hash).await.unwrap();
-    catalog.touch_key(row.id, lab.now()).await.unwrap();
+    let uses = [(row.id, lab.now())].into();
+    catalog.touch_keys(&uses).await.unwrap();
+    catalog.find_key_by_id(row.id).await.unwrap();
     catalog.revoke_key(row.id, lab.now()).await.unwrap();
     catalog.revoke_key(row.id, lab.now()).await.unwrap();
     catalog.instance("x", lab.now()).await.unwrap();

@@ -7,6 +7,7 @@
 pub mod deliver;
 pub mod entitle;
 pub mod error;
+pub mod keys;
 pub mod objects;
 pub mod overview;
 pub mod prove;

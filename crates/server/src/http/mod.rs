@@ -13,6 +13,7 @@ pub mod fields;
 pub mod files;
 mod from;
 pub mod health;
+pub mod keys;
 pub mod layers;
 pub mod library;
 pub mod models;

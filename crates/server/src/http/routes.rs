@@ -11,7 +11,7 @@ use crate::app::App;
 use crate::http::extract::MAX_JSON_BYTES;
 use crate::http::problem::Problem;
 use crate::http::{
-    assets, docs, files, health, layers, library, models, objects, purchases, storage,
+    assets, docs, files, health, keys, layers, library, models, objects, purchases, storage,
 };
 
 /// The whole interface as a service.
@@ -47,6 +47,9 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(purchases::get::get))
         .routes(routes!(purchases::refund::refund))
         .routes(routes!(library::library))
+        .routes(routes!(keys::create::create, keys::list::list))
+        .routes(routes!(keys::get::get))
+        .routes(routes!(keys::revoke::revoke))
         .routes(routes!(objects::list::list))
         // In the document it is two calls, which `docs::head` names.
         .route("/v1/objects/{*key}", post(objects::post::post))

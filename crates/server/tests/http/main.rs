@@ -12,6 +12,7 @@ mod calls;
 mod connections;
 mod disconnects;
 mod healing;
+mod keys;
 mod main_job;
 mod objects;
 mod refusals;
