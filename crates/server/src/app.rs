@@ -18,6 +18,7 @@ use crate::flows::entitle::DownloadCounts;
 use crate::flows::keys::KeyUses;
 use crate::flows::overview::LastCounts;
 use crate::flows::receive::Received;
+use crate::http::limits::RateLimits;
 use crate::telemetry::metrics::Metrics;
 use crate::workers::pace::Pace;
 use crate::workers::scrub::Budgets;
@@ -55,6 +56,8 @@ pub struct Parts {
     pub limits: Limits,
     /// What callers may do, and what is believed of them.
     pub callers: CallerSettings,
+    /// How often callers have asked.
+    pub rate_limits: RateLimits,
     /// Where this server is reached, without a slash at the end.
     pub public_url: String,
     /// Downloads that were counted and are not in the catalog yet.

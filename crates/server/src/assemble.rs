@@ -17,6 +17,7 @@ use crate::app::{App, Limits, Parts};
 use crate::config::{Config, S3Settings, SigningKeysError};
 use crate::flows::keys::KeyUses;
 use crate::flows::overview::LastCounts;
+use crate::http::limits::RateLimits;
 use crate::telemetry::metrics::Metrics;
 use crate::workers::identity::label_key;
 use crate::workers::pace::Pace;
@@ -93,6 +94,7 @@ pub async fn parts(
             delete_grace: config.storage.delete_grace,
         },
         callers: config.callers.clone(),
+        rate_limits: RateLimits::new(&config.callers),
         public_url: public_url.to_owned(),
         download_counts: crate::flows::entitle::DownloadCounts::default(),
         key_uses: KeyUses::default(),

@@ -134,6 +134,8 @@ fn nothing_set_is_the_embedded_default() {
     assert_eq!(http.idle_timeout, Duration::from_secs(60));
     assert_eq!(http.shutdown_grace, Duration::from_secs(30));
     let expected = CallerSettings {
+        rate_limit_per_key: None,
+        rate_limit_per_address: None,
         trusted_proxies: Vec::new(),
     };
     assert_eq!(callers, &expected);
@@ -274,6 +276,8 @@ fn every_setting_with_a_bad_value_is_named_once_with_its_source() {
         ("HEADER_TIMEOUT", "1ms"),
         ("IDLE_TIMEOUT", "60"),
         ("SHUTDOWN_GRACE", "-1s"),
+        ("RATE_LIMIT_PER_KEY", "100"),
+        ("RATE_LIMIT_PER_ADDRESS", "1/h"),
         ("TRUSTED_PROXIES", "proxy.example"),
         ("SIGNING_KEYS", "k:canary"),
         ("LOG", "inof"),

@@ -78,11 +78,11 @@ impl Credentials {
         self.acting_for.as_ref()
     }
 
-    /// The caller, once the catalog said which key it is: what every call with a key passes. The
-    /// use of the key is noted.
+    /// The caller, once the catalog said which key it is: what every call with a key passes. It
+    /// is counted, and the use of the key is noted.
     ///
     /// # Errors
-    /// As [`Credentials::identify`].
+    /// As [`Credentials::identify`]; 429 when the key calls too often.
     pub fn recognise(
         &self,
         app: &App,
@@ -93,6 +93,7 @@ impl Credentials {
         if let Some(key) = found
             && identity.key.is_some()
         {
+            app.rate_limits.admit_key(key.id)?;
             keys::note_use(app, key, now);
         }
         Ok(identity)

@@ -16,6 +16,7 @@ pub mod health;
 pub mod keys;
 pub mod layers;
 pub mod library;
+pub mod limits;
 pub mod models;
 pub mod objects;
 pub mod page;

@@ -11,15 +11,20 @@ use crate::app::App;
 use crate::http::extract::MAX_JSON_BYTES;
 use crate::http::problem::Problem;
 use crate::http::{
-    assets, docs, files, health, keys, layers, library, models, objects, purchases, storage,
+    assets, docs, files, health, keys, layers, library, limits, models, objects, purchases, storage,
 };
 
 /// The whole interface as a service.
 pub fn router(app: App) -> Router {
     let (router, document) = routes().split_for_parts();
-    router
+    let mut router = router
         .merge(docs::router(document))
-        .fallback(async || Problem::not_found())
+        .fallback(async || Problem::not_found());
+    if app.rate_limits.counts_addresses() {
+        let per_address = middleware::from_fn_with_state(app.clone(), limits::per_address);
+        router = router.layer(per_address);
+    }
+    router
         .layer(middleware::from_fn_with_state(app.clone(), layers::around))
         .with_state(app)
 }

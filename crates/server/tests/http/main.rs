@@ -13,6 +13,7 @@ mod connections;
 mod disconnects;
 mod healing;
 mod keys;
+mod limits;
 mod main_job;
 mod objects;
 mod refusals;
