@@ -7,6 +7,7 @@ use ipnet::IpNet;
 
 use super::problem::{Fault, fault};
 use super::reader::{Noted, Reader};
+use super::values::HttpUrl;
 use super::variable;
 
 /// What callers may do, and what is believed of them.
@@ -18,6 +19,19 @@ pub struct CallerSettings {
     pub rate_limit_per_address: Option<Rate>,
     /// Networks of proxies whose word about the address of a client is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// The pages that may call from a browser.
+    pub cors_origins: CorsOrigins,
+}
+
+/// Origins of pages: a scheme, a host, and a port where it is not the scheme's own (RFC 6454).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CorsOrigins {
+    /// No page of another origin.
+    None,
+    /// Every page.
+    Any,
+    /// The pages of these origins.
+    List(Vec<HttpUrl>),
 }
 
 /// So many calls in so much time, at least one.
@@ -50,10 +64,12 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Result<CallerSettings, Noted> {
     let rate_limit_per_key = reader.read(&variable::RATE_LIMIT_PER_KEY, "none", rate);
     let rate_limit_per_address = reader.read(&variable::RATE_LIMIT_PER_ADDRESS, "none", rate);
     let trusted_proxies = reader.read(&variable::TRUSTED_PROXIES, "none", networks);
+    let cors_origins = reader.read(&variable::CORS_ORIGINS, "none", origins);
     Ok(CallerSettings {
         rate_limit_per_key: rate_limit_per_key?,
         rate_limit_per_address: rate_limit_per_address?,
         trusted_proxies: trusted_proxies?,
+        cors_origins: cors_origins?,
     })
 }
 
@@ -101,6 +117,33 @@ fn network(text: &str) -> Result<IpNet, Fault> {
     }
 }
 
+/// A list of origins, `*` for all, or `none`.
+fn origins(text: &str) -> Result<CorsOrigins, Fault> {
+    match text {
+        "none" => Ok(CorsOrigins::None),
+        "*" => Ok(CorsOrigins::Any),
+        _ => entries(text)
+            .map(origin)
+            .collect::<Result<_, _>>()
+            .map(CorsOrigins::List),
+    }
+}
+
+fn origin(text: &str) -> Result<HttpUrl, Fault> {
+    // A browser sends no path, not even a slash; and a star that stands for a part of a host
+    // would never match.
+    let is_bare = !text.ends_with('/') && !text.contains('*');
+    HttpUrl::parse_root(text)
+        .ok()
+        .filter(|_| is_bare)
+        .ok_or_else(|| {
+            fault(
+                "has an entry that is no origin",
+                "Write none, *, or a list such as https://shop.example, https://www.shop.example",
+            )
+        })
+}
+
 /// The entries of a list that is separated by commas; `none` has none.
 fn entries(text: &str) -> impl Iterator<Item = &str> {
     let text = if text == "none" { None } else { Some(text) };
@@ -144,6 +187,33 @@ mod tests {
             "1000001/m",
         ] {
             assert!(rate(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn origins_are_exact_or_all() {
+        assert_eq!(origins("none"), Ok(CorsOrigins::None));
+        assert_eq!(origins("*"), Ok(CorsOrigins::Any));
+        let Ok(CorsOrigins::List(list)) =
+            origins("https://Shop.example:443, http://localhost:5173")
+        else {
+            panic!("a list");
+        };
+        let list: Vec<&str> = list.iter().map(HttpUrl::as_str).collect();
+        // As browsers write them.
+        assert_eq!(list, ["https://shop.example", "http://localhost:5173"]);
+        for text in [
+            "",
+            "shop.example",
+            "https://shop.example/",
+            "https://shop.example/shop",
+            "https://*.shop.example",
+            "https://shop.example, *",
+            "null",
+            "none, https://shop.example",
+            "https://shop.example,",
+        ] {
+            assert!(origins(text).is_err(), "{text}");
         }
     }
 

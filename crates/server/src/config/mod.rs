@@ -22,7 +22,7 @@ mod variable;
 
 use std::path::PathBuf;
 
-pub use callers::{CallerSettings, Rate};
+pub use callers::{CallerSettings, CorsOrigins, Rate};
 pub use database::DatabaseSettings;
 pub use engine::EngineSettings;
 pub use environment::Environment;

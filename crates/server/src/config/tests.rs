@@ -137,6 +137,7 @@ fn nothing_set_is_the_embedded_default() {
         rate_limit_per_key: None,
         rate_limit_per_address: None,
         trusted_proxies: Vec::new(),
+        cors_origins: CorsOrigins::None,
     };
     assert_eq!(callers, &expected);
     assert_eq!(signing.keys, None);
@@ -279,6 +280,7 @@ fn every_setting_with_a_bad_value_is_named_once_with_its_source() {
         ("RATE_LIMIT_PER_KEY", "100"),
         ("RATE_LIMIT_PER_ADDRESS", "1/h"),
         ("TRUSTED_PROXIES", "proxy.example"),
+        ("CORS_ORIGINS", "shop.example"),
         ("SIGNING_KEYS", "k:canary"),
         ("LOG", "inof"),
         ("LOG_FORMAT", "xml"),

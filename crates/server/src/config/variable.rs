@@ -80,12 +80,13 @@ pub(super) const SHUTDOWN_GRACE: Variable = Variable::named("SHUTDOWN_GRACE");
 pub(super) const RATE_LIMIT_PER_KEY: Variable = Variable::named("RATE_LIMIT_PER_KEY");
 pub(super) const RATE_LIMIT_PER_ADDRESS: Variable = Variable::named("RATE_LIMIT_PER_ADDRESS");
 pub(super) const TRUSTED_PROXIES: Variable = Variable::named("TRUSTED_PROXIES");
+pub(super) const CORS_ORIGINS: Variable = Variable::named("CORS_ORIGINS");
 pub(super) const SIGNING_KEYS: Variable = Variable::named("SIGNING_KEYS").secret().or_file();
 pub(super) const LOG: Variable = Variable::named("LOG");
 pub(super) const LOG_FORMAT: Variable = Variable::named("LOG_FORMAT");
 
 /// All settings. What is not in this list is read from nowhere.
-pub(super) const ALL: [Variable; 33] = [
+pub(super) const ALL: [Variable; 34] = [
     DATA_DIR,
     STORAGE_MODE,
     STORAGE_DIR,
@@ -116,6 +117,7 @@ pub(super) const ALL: [Variable; 33] = [
     RATE_LIMIT_PER_KEY,
     RATE_LIMIT_PER_ADDRESS,
     TRUSTED_PROXIES,
+    CORS_ORIGINS,
     SIGNING_KEYS,
     LOG,
     LOG_FORMAT,

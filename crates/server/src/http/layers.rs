@@ -9,12 +9,22 @@ use http::{HeaderMap, StatusCode};
 use tokio::time::Instant;
 
 use crate::app::App;
+use crate::config::CorsOrigins;
 use crate::http::address;
 use crate::http::codes::Code;
+use crate::http::cors;
 use crate::http::problem::Problem;
 
 /// The header that names a request, in both directions.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Who may embed the response (<https://fetch.spec.whatwg.org/#cross-origin-resource-policy-header>).
+const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName =
+    HeaderName::from_static("cross-origin-resource-policy");
+
+/// For how long a browser shall speak to this host by https alone (RFC 6797), in seconds. Other
+/// hosts of the domain are not ours to speak for.
+const A_YEAR: &str = "max-age=31536000";
 
 /// The outermost layer.
 pub async fn around(State(app): State<App>, mut request: Request, next: Next) -> Response {
@@ -45,7 +55,7 @@ pub async fn around(State(app): State<App>, mut request: Request, next: Next) ->
         problem.as_ref(),
     );
     let mut response = finished(response, problem, &request_id);
-    add_headers(response.headers_mut(), &request_id);
+    add_headers(&app, response.headers_mut(), &request_id);
     response
 }
 
@@ -132,10 +142,17 @@ fn finished(response: Response, problem: Option<Problem>, request_id: &str) -> R
         }
         _ => return response,
     };
-    problem.into_body(request_id)
+    let mut finished = problem.into_body(request_id);
+    cors::carry_over(response.headers(), finished.headers_mut());
+    finished
 }
 
-fn add_headers(headers: &mut HeaderMap, request_id: &str) {
+fn add_headers(app: &App, headers: &mut HeaderMap, request_id: &str) {
+    // Where pages of other origins may call, they may show what they get.
+    let embeddable = match app.callers.cors_origins {
+        CorsOrigins::None => "same-origin",
+        CorsOrigins::Any | CorsOrigins::List(_) => "cross-origin",
+    };
     if let Ok(value) = HeaderValue::try_from(request_id) {
         headers.insert(REQUEST_ID, value);
     }
@@ -143,9 +160,16 @@ fn add_headers(headers: &mut HeaderMap, request_id: &str) {
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::X_FRAME_OPTIONS, "DENY"),
         (header::REFERRER_POLICY, "no-referrer"),
+        (CROSS_ORIGIN_RESOURCE_POLICY, embeddable),
     ];
     for (name, value) in fixed {
         headers.insert(name, HeaderValue::from_static(value));
+    }
+    if app.public_url.starts_with("https://") {
+        headers.insert(
+            header::STRICT_TRANSPORT_SECURITY,
+            HeaderValue::from_static(A_YEAR),
+        );
     }
     // Whatever a file holds, a browser that shows it runs nothing of it.
     if !headers.contains_key(header::CONTENT_SECURITY_POLICY) {

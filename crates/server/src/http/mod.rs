@@ -6,6 +6,7 @@ pub mod auth;
 pub mod body;
 pub mod bytes;
 pub mod codes;
+pub mod cors;
 pub mod digest;
 pub mod docs;
 pub mod extract;

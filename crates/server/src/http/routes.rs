@@ -11,7 +11,8 @@ use crate::app::App;
 use crate::http::extract::MAX_JSON_BYTES;
 use crate::http::problem::Problem;
 use crate::http::{
-    assets, docs, files, health, keys, layers, library, limits, models, objects, purchases, storage,
+    assets, cors, docs, files, health, keys, layers, library, limits, models, objects, purchases,
+    storage,
 };
 
 /// The whole interface as a service.
@@ -23,6 +24,9 @@ pub fn router(app: App) -> Router {
     if app.rate_limits.counts_addresses() {
         let per_address = middleware::from_fn_with_state(app.clone(), limits::per_address);
         router = router.layer(per_address);
+    }
+    if let Some(cors) = cors::layer(&app.callers.cors_origins) {
+        router = router.layer(cors);
     }
     router
         .layer(middleware::from_fn_with_state(app.clone(), layers::around))

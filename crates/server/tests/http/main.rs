@@ -8,6 +8,7 @@
     reason = "in a test, ending with a panic is how it fails"
 )]
 
+mod browsers;
 mod calls;
 mod connections;
 mod disconnects;
