@@ -13,6 +13,7 @@ use crate::config::CorsOrigins;
 use crate::http::address;
 use crate::http::codes::Code;
 use crate::http::cors;
+use crate::http::pace;
 use crate::http::problem::Problem;
 
 /// The header that names a request, in both directions.
@@ -39,6 +40,7 @@ pub async fn around(State(app): State<App>, mut request: Request, next: Next) ->
         .get::<MatchedPath>()
         .map_or("unmatched".to_owned(), |path| path.as_str().to_owned());
     app.metrics.requests_in_flight.inc();
+    let request = pace::paced(request, app.limits.idle_timeout);
     let response = next.run(request).await;
     app.metrics.requests_in_flight.dec();
     let elapsed = started.elapsed();

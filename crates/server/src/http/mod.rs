@@ -20,6 +20,7 @@ pub mod library;
 pub mod limits;
 pub mod models;
 pub mod objects;
+pub mod pace;
 pub mod page;
 pub mod problem;
 pub mod purchases;

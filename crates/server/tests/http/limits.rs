@@ -119,3 +119,77 @@ async fn nobody_gets_another_address_by_saying_so() {
     }
     assert_eq!(statuses, [200, 429, 429]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn json_that_is_nested_too_deep_is_refused_on_every_route_that_takes_json() {
+    let shop = Shop::start(Backend::Local).await;
+    let model = shop.published_model().await;
+    let asset = shop.put_asset(&model, "a.stl", stl(12, 1)).await;
+    let object = shop.call(Who::Operator, Method::PUT, "/v1/objects/models/a");
+    assert_eq!(answer(object.body("a")).await.status, 201);
+    let (arrays, objects) = ("[".repeat(10_000), "{\"a\":".repeat(10_000));
+    let bodies = [
+        format!("{arrays}{}", "]".repeat(10_000)),
+        format!("{objects}1{}", "}".repeat(10_000)),
+        arrays.clone(),
+    ];
+    for (method, path, field) in [
+        (Method::POST, "/v1/models".to_owned(), "title"),
+        (Method::PATCH, format!("/v1/models/{model}"), "description"),
+        (Method::POST, "/v1/purchases".to_owned(), "buyer"),
+        (Method::POST, "/v1/keys".to_owned(), "role"),
+        (
+            Method::POST,
+            format!("/v1/assets/{}/signed-url", asset["id"].as_str().unwrap()),
+            "expires_in",
+        ),
+        (
+            Method::POST,
+            "/v1/objects/models/a/signed-url".to_owned(),
+            "expires_in",
+        ),
+    ] {
+        for nested in &bodies {
+            for body in [
+                nested.clone(),
+                format!("{{\"{field}\": {nested}}}"),
+                format!("{{\"unknown\": {nested}}}"),
+            ] {
+                let request = shop
+                    .call(Who::Operator, method.clone(), &path)
+                    .header("content-type", "application/json")
+                    .body(body);
+                let what = format!("{method} {path}");
+                answer(request)
+                    .await
+                    .assert_problem(400, "invalid_request", &what);
+            }
+        }
+    }
+    assert_eq!(answer(shop.get(Who::Nobody, "/livez")).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_that_is_too_large_is_refused() {
+    let shop = Shop::start(Backend::Local).await;
+    let many: String = (0..10_000).map(|n| format!("X-{n}: y\r\n")).collect();
+    let a_few_too_many: String = (0..150).map(|n| format!("X-{n}: y\r\n")).collect();
+    let large = "y".repeat(1 << 20);
+    for (what, lines) in [
+        ("10,000 headers", many),
+        ("150 headers", a_few_too_many),
+        ("a header of 1 MiB", format!("X-Large: {large}\r\n")),
+        ("a name of 1 MiB", format!("{large}: y\r\n")),
+        (
+            "a key of 1 MiB",
+            format!("Authorization: Bearer {large}\r\n"),
+        ),
+    ] {
+        let request = format!("GET /v1/models HTTP/1.1\r\nHost: shop\r\n{lines}\r\n");
+        assert_eq!(shop.raw(request).await.status, 431, "{what}");
+    }
+    let request = format!("GET /v1/models?q={large} HTTP/1.1\r\nHost: shop\r\n\r\n");
+    let status = shop.raw(request).await.status;
+    assert!(matches!(status, 414 | 431), "a target of 1 MiB: {status}");
+    assert_eq!(answer(shop.get(Who::Nobody, "/livez")).await.status, 200);
+}

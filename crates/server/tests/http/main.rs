@@ -19,6 +19,7 @@ mod main_job;
 mod objects;
 mod refusals;
 mod restore;
+mod slow;
 mod storage;
 mod support;
 mod uploads_refused;

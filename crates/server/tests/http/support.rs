@@ -440,7 +440,7 @@ pub(crate) async fn answer(request: RequestBuilder) -> Answer {
 }
 
 impl Answer {
-    fn parse(received: &[u8]) -> Self {
+    pub(crate) fn parse(received: &[u8]) -> Self {
         let text = String::from_utf8_lossy(received);
         let (head, body) = text
             .split_once("\r\n\r\n")
