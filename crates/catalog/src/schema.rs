@@ -25,6 +25,10 @@ const SQLITE: &[Migration] = &[
         version: 2,
         text: include_str!("../migrations/sqlite/0002_reliability.sql"),
     },
+    Migration {
+        version: 6,
+        text: include_str!("../migrations/sqlite/0006_audit.sql"),
+    },
 ];
 
 const POSTGRES: &[Migration] = &[
@@ -35,6 +39,10 @@ const POSTGRES: &[Migration] = &[
     Migration {
         version: 2,
         text: include_str!("../migrations/postgres/0002_reliability.sql"),
+    },
+    Migration {
+        version: 6,
+        text: include_str!("../migrations/postgres/0006_audit.sql"),
     },
 ];
 

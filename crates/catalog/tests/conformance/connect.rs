@@ -39,7 +39,8 @@ pub(crate) async fn tamper(lab: &Lab, statement: &'static str) {
 async fn servers_may_start_at_the_same_time(lab: &Lab) {
     tamper(
         lab,
-        "DROP TABLE placements; DROP TABLE assets; DROP TABLE purchases; DROP TABLE objects;
+        "DROP TABLE audit_log;
+         DROP TABLE placements; DROP TABLE assets; DROP TABLE purchases; DROP TABLE objects;
          DROP TABLE models; DROP TABLE keys; DROP TABLE meta; DROP TABLE schema_migrations;",
     )
     .await;
@@ -94,6 +95,7 @@ async fn an_older_database_gets_what_it_lacks(lab: &Lab) {
         lab,
         "DROP INDEX placements_by_verification; DROP INDEX placements_owed;
          DROP INDEX objects_retiring_by_key; DROP INDEX objects_to_retire;
+         DROP TABLE audit_log;
          CREATE INDEX objects_retiring ON objects (retire_after) WHERE state = 'retiring';
          DELETE FROM schema_migrations WHERE version > 1;",
     )
@@ -106,11 +108,12 @@ async fn an_older_database_gets_what_it_lacks(lab: &Lab) {
     let found = newer.find_object(&object.key).await.unwrap().unwrap();
     assert_eq!(found.object, object);
     newer.close().await;
-    // It has the indexes, which could not be dropped otherwise.
+    // It has the indexes and tables, which could not be dropped otherwise.
     tamper(
         lab,
         "DROP INDEX placements_by_verification; DROP INDEX placements_owed;
-         DROP INDEX objects_retiring_by_key; DROP INDEX objects_to_retire;",
+         DROP INDEX objects_retiring_by_key; DROP INDEX objects_to_retire;
+         DROP TABLE audit_log;",
     )
     .await;
 }

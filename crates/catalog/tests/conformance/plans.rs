@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor, Row};
 use stockroom_catalog::{
-    AssetQuery, Dialect, KeyHash, ModelFilter, ModelPatch, NewKey, NewModel, ObjectRow, Page,
-    PlacementStep, PurchaseFilter, VisibleTo,
+    AssetQuery, AuditRow, Dialect, KeyHash, ModelFilter, ModelPatch, NewKey, NewModel, ObjectRow,
+    Page, PlacementStep, PurchaseFilter, VisibleTo,
 };
 use stockroom_domain::{
-    AssetId, KeyId, KeyPrefix, ModelStatus, PlacementState, PurchaseId, Role, StoreName,
+    AssetId, AuditId, KeyId, KeyPrefix, ModelStatus, PlacementState, PurchaseId, Role, StoreName,
 };
 use tracing::field::{Field, Visit};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
@@ -51,6 +51,9 @@ impl Visit for Statements {
 const FILL: &str = "
     INSERT INTO keys (id, hash, role, created_at)
         SELECT 'key_' || i, decode(md5(i::text) || md5(i::text), 'hex'), 'operator', i
+        FROM generate_series(1, 20000) i;
+    INSERT INTO audit_log (id, at, key_id, action)
+        SELECT 'aud_' || i, i, 'key_' || 1 + i % 1000, 'POST /v1/models'
         FROM generate_series(1, 20000) i;
     INSERT INTO models (id, artist, title, tags, search_text, status, created_at, updated_at)
         SELECT 'mdl_' || i, 'artist' || i % 1000, '', '[]', '',
@@ -340,6 +343,22 @@ async fn call_keys_and_models(lab: &Lab) {
     catalog.instance("x", lab.now()).await.unwrap();
     for page in pages(&row.id.to_string()) {
         catalog.list_keys(&page).await.unwrap();
+    }
+    let entry = AuditRow {
+        id: lab.id(AuditId::generate),
+        at: lab.now(),
+        key: Some(row.id),
+        action: "POST /v1/models".to_owned(),
+        target: None,
+        status: None,
+        request_id: None,
+        address: None,
+    };
+    catalog.record_audit(&entry).await.unwrap();
+    for page in pages(&entry.id.to_string()) {
+        for key in [None, Some(row.id)] {
+            catalog.list_audit(key, &page).await.unwrap();
+        }
     }
 
     let model = catalog

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
-use stockroom_catalog::{Catalog, KeyRow, Page};
-use stockroom_domain::{KeyId, Role, Subject, Timestamp};
+use stockroom_catalog::{AuditRow, Catalog, KeyRow, Page};
+use stockroom_domain::{AuditId, KeyId, Role, Subject, Timestamp};
 
 use super::Context;
 use super::error::CliError;
@@ -127,6 +127,7 @@ async fn create(context: &Context, catalog: &Catalog, args: CreateArgs) -> Resul
         expires_at: args.expires.map(|lifetime| now.after(lifetime)),
     };
     let (secret, key) = keys::create(catalog, entropy, now, request).await?;
+    record(context, catalog, "stockroom key create", key.id).await;
     let created = Created {
         id: key.id,
         key: secret.reveal(),
@@ -177,6 +178,7 @@ async fn list(context: &Context, catalog: &Catalog) -> Result<(), CliError> {
 
 async fn revoke(context: &Context, catalog: &Catalog, id: KeyId) -> Result<(), CliError> {
     let was_usable = catalog.revoke_key(id, context.clock.now()).await?;
+    record(context, catalog, "stockroom key revoke", id).await;
     let text = if was_usable {
         format!("{id} is revoked.")
     } else {
@@ -185,6 +187,24 @@ async fn revoke(context: &Context, catalog: &Catalog, id: KeyId) -> Result<(), C
     context
         .output
         .result(&serde_json::json!({"id": id, "revoked": true}), &text)
+}
+
+/// Puts on record what was done here. What was done stays done when that fails.
+async fn record(context: &Context, catalog: &Catalog, action: &str, key: KeyId) {
+    let now = context.clock.now();
+    let row = AuditRow {
+        id: AuditId::generate(now, context.entropy.as_ref()),
+        at: now,
+        key: None,
+        action: action.to_owned(),
+        target: Some(key.to_string()),
+        status: None,
+        request_id: None,
+        address: None,
+    };
+    if let Err(error) = catalog.record_audit(&row).await {
+        tracing::error!(%error, action, %key, "what was done is not recorded");
+    }
 }
 
 fn lifetime(text: &str) -> Result<Duration, &'static str> {

@@ -9,6 +9,7 @@ use subtle::ConstantTimeEq as _;
 
 use crate::app::App;
 use crate::flows::keys;
+use crate::http::audit::OperatorKey;
 use crate::http::codes::Code;
 use crate::http::problem::Problem;
 use crate::secret_key::SecretKey;
@@ -21,6 +22,8 @@ pub const ACT_AS: &str = "stockroom-act-as";
 pub struct Credentials {
     key_hash: Option<KeyHash>,
     acting_for: Option<Subject>,
+    /// Who wants to know when it is an operator.
+    record: Option<OperatorKey>,
 }
 
 /// A caller whose key was found and is valid.
@@ -63,6 +66,7 @@ impl Credentials {
         Ok(Self {
             key_hash,
             acting_for,
+            record: None,
         })
     }
 
@@ -79,7 +83,7 @@ impl Credentials {
     }
 
     /// The caller, once the catalog said which key it is: what every call with a key passes. It
-    /// is counted, and the use of the key is noted.
+    /// is counted, the use of the key is noted, and an operator is put on record.
     ///
     /// # Errors
     /// As [`Credentials::identify`]; 429 when the key calls too often.
@@ -94,6 +98,9 @@ impl Credentials {
             && identity.key.is_some()
         {
             app.rate_limits.admit_key(key.id)?;
+            if let Some(record) = &self.record {
+                record.note(&identity);
+            }
             keys::note_use(app, key, now);
         }
         Ok(identity)
@@ -185,7 +192,9 @@ impl FromRequestParts<App> for Credentials {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Problem> {
-        Self::from_headers(&parts.headers)
+        let mut credentials = Self::from_headers(&parts.headers)?;
+        credentials.record = parts.extensions.get().cloned();
+        Ok(credentials)
     }
 }
 
@@ -193,7 +202,7 @@ impl FromRequestParts<App> for Identity {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        let credentials = Credentials::from_headers(&parts.headers)?;
+        let credentials = Credentials::from_request_parts(parts, app).await?;
         let found = match credentials.key_hash() {
             Some(hash) => app.catalog.find_key(&hash).await?,
             None => None,

@@ -145,6 +145,7 @@ mod tests {
             ("/v1/keys", "get"),
             ("/v1/keys/{id}", "get"),
             ("/v1/keys/{id}/revoke", "post"),
+            ("/v1/audit", "get"),
             ("/v1/storage", "get"),
             ("/livez", "get"),
             ("/readyz", "get"),

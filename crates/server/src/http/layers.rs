@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::app::App;
 use crate::config::CorsOrigins;
 use crate::http::address;
+use crate::http::audit::Watch;
 use crate::http::codes::Code;
 use crate::http::cors;
 use crate::http::pace;
@@ -40,8 +41,12 @@ pub async fn around(State(app): State<App>, mut request: Request, next: Next) ->
         .get::<MatchedPath>()
         .map_or("unmatched".to_owned(), |path| path.as_str().to_owned());
     app.metrics.requests_in_flight.inc();
+    let watch = Watch::begin(&app, &mut request, &route, &request_id);
     let request = pace::paced(request, app.limits.idle_timeout);
     let response = next.run(request).await;
+    if let Some(watch) = watch {
+        watch.end(&response).await;
+    }
     app.metrics.requests_in_flight.dec();
     let elapsed = started.elapsed();
     let problem = response.extensions().get::<Problem>().cloned();

@@ -11,8 +11,8 @@ use crate::app::App;
 use crate::http::extract::MAX_JSON_BYTES;
 use crate::http::problem::Problem;
 use crate::http::{
-    assets, cors, docs, files, health, keys, layers, library, limits, models, objects, purchases,
-    storage,
+    assets, audit, cors, docs, files, health, keys, layers, library, limits, models, objects,
+    purchases, storage,
 };
 
 /// The whole interface as a service.
@@ -59,6 +59,7 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(keys::create::create, keys::list::list))
         .routes(routes!(keys::get::get))
         .routes(routes!(keys::revoke::revoke))
+        .routes(routes!(audit::list::list))
         .routes(routes!(objects::list::list))
         // In the document it is two calls, which `docs::head` names.
         .route("/v1/objects/{*key}", post(objects::post::post))

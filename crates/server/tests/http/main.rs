@@ -8,6 +8,8 @@
     reason = "in a test, ending with a panic is how it fails"
 )]
 
+mod address;
+mod audit;
 mod browsers;
 mod calls;
 mod connections;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
@@ -11,6 +12,7 @@ use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::flows::keys::{self, KeyRequest, SubjectFault};
+use crate::http::audit::Target;
 use crate::http::auth::Identity;
 use crate::http::extract::Json;
 use crate::http::fields;
@@ -79,8 +81,9 @@ pub async fn create(
         key: secret.reveal(),
         row: row.into(),
     };
+    let made = Extension(Target(created.row.id.to_string()));
     let headers = [(header::CACHE_CONTROL, "no-store")];
-    Ok((StatusCode::CREATED, headers, axum::Json(created)).into_response())
+    Ok((StatusCode::CREATED, headers, made, axum::Json(created)).into_response())
 }
 
 impl From<SubjectFault> for Problem {
