@@ -5,7 +5,7 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use http::header::{self, HeaderName, HeaderValue};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, Version};
 use tokio::time::Instant;
 
 use crate::app::App;
@@ -16,6 +16,7 @@ use crate::http::codes::Code;
 use crate::http::cors;
 use crate::http::pace;
 use crate::http::problem::Problem;
+use crate::http::untaken;
 
 /// The header that names a request, in both directions.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -34,7 +35,7 @@ pub async fn around(State(app): State<App>, mut request: Request, next: Next) ->
     let request_id = request_id(&app, request.headers());
     request.headers_mut().remove(&REQUEST_ID);
     address::note(&mut request, &app.callers.trusted_proxies);
-    let method = request.method().clone();
+    let (method, version) = (request.method().clone(), request.version());
     // The pattern of the path: a path itself can hold what belongs in no log.
     let route = request
         .extensions()
@@ -63,7 +64,10 @@ pub async fn around(State(app): State<App>, mut request: Request, next: Next) ->
     );
     let mut response = finished(response, problem, &request_id);
     add_headers(&app, response.headers_mut(), &request_id);
-    response
+    match version {
+        Version::HTTP_2 => untaken::watched(response, app.limits.idle_timeout),
+        _ => response,
+    }
 }
 
 /// The caller's own id when it is harmless, else a new one.

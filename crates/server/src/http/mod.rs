@@ -29,4 +29,5 @@ pub mod range;
 pub mod routes;
 pub mod server;
 pub mod storage;
+pub mod untaken;
 pub mod views;

@@ -27,7 +27,7 @@ pub const MIN_PROGRESS_BYTES: usize = 16 * 1024;
 /// The client moved too little for too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the body made too little progress for {} seconds", .0.as_secs())]
-pub struct TooSlow(Duration);
+pub struct TooSlow(pub Duration);
 
 /// Waits for a client no longer than it may take.
 #[derive(Debug)]

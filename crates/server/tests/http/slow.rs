@@ -140,3 +140,48 @@ async fn a_client_that_takes_a_few_bytes_now_and_then_is_cut() {
     end.await.expect("the connection is cut");
     assert!(taken < bytes.len(), "all of it came");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_of_http_2_that_waits_is_cut_and_a_slow_one_is_not() {
+    let shop = Shop::start_with(Backend::Local, &IDLE).await;
+    let bytes = noise(2 << 20, 1);
+    let put = shop.call(Who::Operator, Method::PUT, "/v1/objects/models/a");
+    assert_eq!(answer(put.body(bytes.clone())).await.status, 201);
+    // What a client lets come before it takes any of it.
+    let client = reqwest::Client::builder()
+        .http2_prior_knowledge()
+        .http2_initial_stream_window_size(64 * 1024)
+        .no_proxy()
+        .build()
+        .unwrap();
+    let read = async || {
+        let url = format!("{}/v1/objects/models/a", shop.app.public_url);
+        let request = client
+            .get(url)
+            .header("authorization", shop.authorization(Who::Operator));
+        let response = request.send().await.unwrap();
+        assert_eq!(response.version(), http::Version::HTTP_2);
+        assert_eq!(response.status(), 200);
+        response
+    };
+    let mut waiting = read().await;
+    let mut slow = read().await;
+    let mut taken = Vec::new();
+    while let Some(piece) = slow.chunk().await.unwrap() {
+        // Some twenty times, which is longer than any wait may be.
+        if taken.len() / 100_000 < (taken.len() + piece.len()) / 100_000 {
+            sleep(Duration::from_millis(100)).await;
+        }
+        taken.extend_from_slice(&piece);
+    }
+    assert!(taken == bytes, "the slow one has all");
+    let mut taken = 0;
+    let end = loop {
+        match waiting.chunk().await {
+            Ok(Some(piece)) => taken += piece.len(),
+            end => break end,
+        }
+    };
+    assert!(end.is_err(), "the one that waited came to its end");
+    assert!(taken <= 128 * 1024, "{taken}");
+}
