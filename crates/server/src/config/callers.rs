@@ -109,6 +109,11 @@ fn network(text: &str) -> Result<IpNet, Fault> {
             "has a network that holds every address, so that every client could claim any address",
             "Name the addresses of the proxies only",
         )),
+        // Addresses are compared in their IPv4 form, so this would match nobody.
+        Ok(IpNet::V6(network)) if network.addr().to_ipv4_mapped().is_some() => Err(fault(
+            "has IPv4 addresses in the form of IPv6",
+            "Write them as IPv4, for example 10.0.0.0/8",
+        )),
         Ok(network) => Ok(network.trunc()),
         Err(_) => Err(fault(
             "has an entry that is neither an IP address nor a network",
@@ -239,6 +244,8 @@ mod tests {
             "0.0.0.0/0",
             "::/0",
             "10.0.0.1:80",
+            "::ffff:10.0.0.0/104",
+            "::ffff:10.0.0.1",
         ] {
             assert!(networks(text).is_err(), "{text}");
         }

@@ -75,7 +75,7 @@ pub async fn create(
 const NOTED_EVERY: Duration = Duration::from_secs(60);
 
 /// How many keys may wait for their use to be noted. The uses of more are noted by later calls.
-const MAX_WAITING: usize = 10_000;
+const MAX_WAITING: usize = 1_000;
 
 /// Uses of keys that are not in the catalog yet.
 #[derive(Debug, Default)]

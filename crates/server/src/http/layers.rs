@@ -5,7 +5,7 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use http::header::{self, HeaderName, HeaderValue};
-use http::{HeaderMap, StatusCode, Version};
+use http::{HeaderMap, Method, StatusCode, Version};
 use tokio::time::Instant;
 
 use crate::app::App;
@@ -17,6 +17,7 @@ use crate::http::cors;
 use crate::http::pace;
 use crate::http::problem::Problem;
 use crate::http::untaken;
+use crate::telemetry::metrics::Metrics;
 
 /// The header that names a request, in both directions.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -35,28 +36,27 @@ pub async fn around(State(app): State<App>, mut request: Request, next: Next) ->
     let request_id = request_id(&app, request.headers());
     request.headers_mut().remove(&REQUEST_ID);
     address::note(&mut request, &app.callers.trusted_proxies);
-    let (method, version) = (request.method().clone(), request.version());
+    let (method, version) = (known_method(request.method()), request.version());
     // The pattern of the path: a path itself can hold what belongs in no log.
     let route = request
         .extensions()
         .get::<MatchedPath>()
         .map_or("unmatched".to_owned(), |path| path.as_str().to_owned());
-    app.metrics.requests_in_flight.inc();
+    let in_flight = InFlight::begin(&app);
     let watch = Watch::begin(&app, &mut request, &route, &request_id);
     let request = pace::paced(request, app.limits.idle_timeout);
     let response = next.run(request).await;
     if let Some(watch) = watch {
         watch.end(&response).await;
     }
-    app.metrics.requests_in_flight.dec();
+    drop(in_flight);
     let elapsed = started.elapsed();
     let problem = response.extensions().get::<Problem>().cloned();
     let status = response.status();
-    app.metrics
-        .request(&route, method.as_str(), status, elapsed);
+    app.metrics.request(&route, method, status, elapsed);
     log(
         &request_id,
-        method.as_str(),
+        method,
         &route,
         status,
         elapsed.as_millis(),
@@ -68,6 +68,32 @@ pub async fn around(State(app): State<App>, mut request: Request, next: Next) ->
         Version::HTTP_2 => untaken::watched(response, app.limits.idle_timeout),
         _ => response,
     }
+}
+
+/// A request that is being answered, until it is dropped, be it because the caller went away.
+struct InFlight<'a>(&'a Metrics);
+
+impl<'a> InFlight<'a> {
+    fn begin(app: &'a App) -> Self {
+        app.metrics.requests_in_flight.inc();
+        Self(&app.metrics)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.requests_in_flight.dec();
+    }
+}
+
+/// The name of a method. A caller can make up any number of them, and each one that is counted by
+/// its name stays in memory.
+fn known_method(method: &Method) -> &'static str {
+    const KNOWN: [&str; 9] = [
+        "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE",
+    ];
+    let known = KNOWN.into_iter().find(|known| *known == method.as_str());
+    known.unwrap_or("OTHER")
 }
 
 /// The caller's own id when it is harmless, else a new one.

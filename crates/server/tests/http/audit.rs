@@ -167,6 +167,13 @@ async fn a_caller_who_goes_away_is_on_record_without_a_status() {
     let read = answer(shop.get(Who::Operator, "/v1/objects/models/a?delivery=stream")).await;
     assert!(matches!(read.status, 200 | 302), "{}", read.status);
     assert_eq!(record(&shop, "").await.len(), 1);
+    // Nor is it counted among those that are being answered: there is only the one that asks.
+    let metrics = answer(shop.get(Who::Nobody, "/metrics")).await;
+    let metrics = String::from_utf8_lossy(&metrics.body).into_owned();
+    assert!(
+        metrics.contains("\nstockroom_http_requests_in_flight 1\n"),
+        "{metrics}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -193,3 +193,19 @@ async fn a_head_that_is_too_large_is_refused() {
     assert!(matches!(status, 414 | 431), "a target of 1 MiB: {status}");
     assert_eq!(answer(shop.get(Who::Nobody, "/livez")).await.status, 200);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn methods_that_callers_make_up_are_counted_as_one() {
+    let shop = Shop::start(Backend::Local).await;
+    for number in 0..50 {
+        let request =
+            format!("ZZ{number} /v1/models HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n");
+        let refused = shop.raw(request).await;
+        refused.assert_problem(405, "method_not_allowed", "a method of one's own");
+    }
+    let metrics = answer(shop.get(Who::Nobody, "/metrics")).await;
+    let metrics = String::from_utf8_lossy(&metrics.body).into_owned();
+    assert!(!metrics.contains("ZZ"), "{metrics}");
+    let counted = r#"http_requests_total{route="/v1/models",method="OTHER",status="405"} 50"#;
+    assert!(metrics.contains(counted), "{metrics}");
+}
