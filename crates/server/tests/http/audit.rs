@@ -86,6 +86,20 @@ async fn who_only_reads_or_is_no_operator_is_not_on_record() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_came_too_often_is_not_on_record() {
+    let shop = Shop::start_with(Backend::Local, &[("RATE_LIMIT_PER_KEY", "1/m")]).await;
+    let mut statuses = Vec::new();
+    for _ in 0..3 {
+        let request = shop.call(Who::Operator, Method::PUT, "/v1/objects/models/a");
+        statuses.push(answer(request.body("bytes")).await.status);
+    }
+    assert_eq!(statuses, [201, 429, 429]);
+    let page = stockroom_catalog::Page::first(10);
+    let entries = shop.app.catalog.list_audit(None, &page).await.unwrap();
+    assert_eq!(entries.items.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_record_comes_in_pages_and_by_key() {
     let shop = Shop::start(Backend::Local).await;
     let (other, secret) = shop.create_key(Role::Operator, None).await;
