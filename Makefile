@@ -11,7 +11,7 @@ help:
 	@echo 'make planted   shows that bugs in what always holds turn tests red'
 	@echo 'make lint      formatting, clippy, licences, documentation, tidiness'
 	@echo 'make audit     known vulnerabilities of the dependencies (needs GitHub)'
-	@echo 'make bench     what uploads and signed URLs cost, and what two stores cost beside one'
+	@echo 'make bench     what uploads, signed URLs and receipts cost, and what two stores cost beside one'
 
 # The development profile: nothing is optimised but hashing, so the first start comes soonest, and `make test` uses the
 # same artefacts. Production is `cargo build --release`.
@@ -38,3 +38,4 @@ audit:
 bench:
 	cargo bench --locked --package stockroom-storage --bench hot_paths $(ARGS)
 	cargo bench --locked --package stockroom --bench hybrid $(ARGS)
+	cargo bench --locked --package stockroom --bench receipts $(ARGS)

@@ -85,6 +85,15 @@ impl Dialect {
         }
     }
 
+    /// What makes a query hold the rows of `purchases e` that it gives, until the transaction ends.
+    /// On SQLite a transaction that writes is alone anyway.
+    pub(crate) const fn hold_purchases(self) -> &'static str {
+        match self {
+            Self::Sqlite => "",
+            Self::Postgres => " FOR UPDATE OF e",
+        }
+    }
+
     /// Counts the tables called `schema_migrations`: one, or none before the first migration.
     pub(crate) const fn count_migration_tables(self) -> &'static str {
         match self {

@@ -1,7 +1,5 @@
 //! Purchases: what lets buyers download.
 
-use std::collections::BTreeMap;
-
 use sqlx::any::AnyRow;
 use stockroom_domain::{Entitlement, ModelId, PurchaseId, PurchaseStatus, Subject, Timestamp};
 
@@ -53,7 +51,7 @@ pub struct PurchaseRow {
     pub expires_at: Option<Timestamp>,
     /// How many downloads it allows.
     pub download_limit: Option<u64>,
-    /// How many downloads were made.
+    /// How many downloads were made, as far as they are recorded.
     pub downloads: u64,
     /// When it was refunded.
     pub refunded_at: Option<Timestamp>,
@@ -110,7 +108,7 @@ impl PurchaseRow {
         record(row).is_there()?.then(|| Self::read(row)).transpose()
     }
 
-    /// What the gate must know of the purchase.
+    /// What the gate must know of the purchase, but for the downloads of one asset.
     #[must_use]
     pub const fn entitlement(&self) -> Entitlement {
         Entitlement {
@@ -119,6 +117,7 @@ impl PurchaseRow {
             expires_at: self.expires_at,
             download_limit: self.download_limit,
             downloads: self.downloads,
+            last_download: None,
         }
     }
 
@@ -259,56 +258,6 @@ impl Catalog {
         self.find_purchase(id)
             .await?
             .ok_or(CatalogError::NotFound(Noun::Purchase))
-    }
-
-    /// Adds downloads that were made to the purchases they were made with, in one transaction.
-    /// For purchases without a limit; see [`Catalog::claim_download`] for the others.
-    ///
-    /// # Errors
-    /// When the database fails. Purchases that are not there are passed over.
-    pub async fn count_downloads(&self, counts: &[(PurchaseId, u64)]) -> Result<()> {
-        // One row once, and in one order everywhere, so that two calls never wait for each other.
-        let mut sums: BTreeMap<PurchaseId, u64> = BTreeMap::new();
-        for (id, downloads) in counts {
-            let sum = sums.entry(*id).or_default();
-            *sum = sum.saturating_add(*downloads);
-        }
-        if sums.is_empty() {
-            return Ok(());
-        }
-        self.retried(|| self.try_count_downloads(&sums)).await
-    }
-
-    async fn try_count_downloads(&self, sums: &BTreeMap<PurchaseId, u64>) -> Result<()> {
-        let mut tx = self.begin().await?;
-        for (id, downloads) in sums {
-            tx.execute(
-                sql("UPDATE purchases SET downloads = downloads + $2 WHERE id = $1")
-                    .bind(id.to_string())
-                    .bind(to_number("downloads", *downloads)?),
-            )
-            .await?;
-        }
-        tx.commit().await
-    }
-
-    /// Takes one of the downloads that a purchase allows. False when it was refunded, has ended
-    /// or is used up: of many calls at once no more succeed than the limit allows.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn claim_download(&self, id: PurchaseId, now: Timestamp) -> Result<bool> {
-        let changed = self
-            .execute(
-                sql("UPDATE purchases SET downloads = downloads + 1
-                     WHERE id = $1 AND refunded_at IS NULL
-                         AND (expires_at IS NULL OR expires_at > $2)
-                         AND (download_limit IS NULL OR downloads < download_limit)")
-                .bind(id.to_string())
-                .bind(now.unix_ms()),
-            )
-            .await?;
-        Ok(changed == 1)
     }
 }
 

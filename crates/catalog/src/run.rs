@@ -132,6 +132,11 @@ impl Spoilt {
 }
 
 impl Tx {
+    /// The database that it is in.
+    pub(crate) const fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
     /// All rows. Statements that change rows and return some are read to their end, because only
     /// then are they done.
     pub(crate) async fn fetch_all(&mut self, statement: Statement) -> Result<Vec<AnyRow>> {
@@ -206,6 +211,25 @@ impl Assembled {
     /// Adds the placeholder of a number.
     pub(crate) fn number(&mut self, value: i64) -> &mut Self {
         self.argument(Argument::Number(value))
+    }
+
+    /// Adds a list of rows, `(..), (..)`, each of which `push` fills with placeholders.
+    pub(crate) fn rows<T>(
+        &mut self,
+        rows: impl IntoIterator<Item = T>,
+        mut push: impl FnMut(&mut Self, T) -> Result<()>,
+    ) -> Result<&mut Self> {
+        for (index, row) in rows.into_iter().enumerate() {
+            self.push(if index == 0 { "(" } else { ", (" });
+            push(self, row)?;
+            self.push(")");
+        }
+        Ok(self)
+    }
+
+    /// Puts a comma before the next placeholder of a row.
+    pub(crate) fn comma(&mut self) -> &mut Self {
+        self.push(", ")
     }
 
     fn argument(&mut self, value: Argument) -> &mut Self {

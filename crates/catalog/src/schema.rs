@@ -26,6 +26,10 @@ const SQLITE: &[Migration] = &[
         text: include_str!("../migrations/sqlite/0002_reliability.sql"),
     },
     Migration {
+        version: 3,
+        text: include_str!("../migrations/sqlite/0003_downloads.sql"),
+    },
+    Migration {
         version: 6,
         text: include_str!("../migrations/sqlite/0006_audit.sql"),
     },
@@ -39,6 +43,10 @@ const POSTGRES: &[Migration] = &[
     Migration {
         version: 2,
         text: include_str!("../migrations/postgres/0002_reliability.sql"),
+    },
+    Migration {
+        version: 3,
+        text: include_str!("../migrations/postgres/0003_downloads.sql"),
     },
     Migration {
         version: 6,

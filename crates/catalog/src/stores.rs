@@ -4,8 +4,8 @@
 use stockroom_domain::{PlacementState, StoreName};
 
 use crate::Catalog;
-use crate::error::{CatalogError, Result};
-use crate::row::{Record, check_text};
+use crate::error::Result;
+use crate::row::check_text;
 use crate::run::sql;
 
 impl Catalog {
@@ -14,46 +14,24 @@ impl Catalog {
     /// # Errors
     /// When the database fails.
     pub async fn store_id(&self, store: &StoreName) -> Result<Option<String>> {
-        let row = self
-            .fetch_optional(
-                sql("SELECT name, value FROM meta WHERE name = $1").bind(entry_name(store)),
-            )
-            .await?;
-        row.as_ref()
-            .map(|row| {
-                Record::new(row, "meta", "name")
-                    .text("value")
-                    .map(str::to_owned)
-            })
-            .transpose()
+        self.meta(entry_name(store)).await
     }
 
     /// Settles the id of a store that has none yet, and gives back the one it has now. Of several
     /// servers that propose one at the same time the first wins.
     ///
     /// # Errors
-    /// [`CatalogError::InvalidText`] when the id has NUL.
+    /// [`crate::CatalogError::InvalidText`] when the id has NUL.
     pub async fn settle_store_id(&self, store: &StoreName, proposed: &str) -> Result<String> {
         check_text("store_id", proposed)?;
-        self.execute(
-            sql("INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING")
-                .bind(entry_name(store))
-                .bind(proposed.to_owned()),
-        )
-        .await?;
-        let settled = self.store_id(store).await?;
-        settled.ok_or_else(|| CatalogError::Corrupt {
-            table: "meta",
-            id: entry_name(store),
-            reason: "it went away".to_owned(),
-        })
+        self.settle_meta(entry_name(store), proposed).await
     }
 
     /// Takes over the id that a store carries, whatever was known before: an operator has said
     /// that it is the right one.
     ///
     /// # Errors
-    /// [`CatalogError::InvalidText`] when the id has NUL.
+    /// [`crate::CatalogError::InvalidText`] when the id has NUL.
     pub async fn adopt_store_id(&self, store: &StoreName, id: &str) -> Result<()> {
         check_text("store_id", id)?;
         self.execute(

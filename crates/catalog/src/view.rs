@@ -1,11 +1,15 @@
 //! The one query behind every download: the caller's key, the asset with its model, object and
-//! placements, and the caller's best purchase, in one round trip.
+//! placements, and the caller's best purchase, in one round trip; and the one behind every link.
 
 use sqlx::any::AnyRow;
-use stockroom_domain::{AssetFacts, AssetId, ModelStatus, ObjectState, Subject, Timestamp};
+use stockroom_domain::{
+    AssetFacts, AssetId, Download, Entitlement, Key, ModelStatus, ObjectState, PurchaseId, Subject,
+    Timestamp,
+};
 
 use crate::Catalog;
 use crate::assets::{AssetRow, asset_columns};
+use crate::downloads::{download_columns, read_download};
 use crate::error::Result;
 use crate::keys::{KeyHash, KeyRow, key_columns};
 use crate::objects::{ObjectDetails, object_details_columns};
@@ -51,6 +55,8 @@ pub struct AssetDetails {
     /// The best purchase of the model by the user on whose behalf the call is made: one that
     /// lets them download now before others, then the newest.
     pub purchase: Option<PurchaseRow>,
+    /// The newest download of the asset with that purchase, looked up where it has a limit.
+    pub last_download: Option<Download>,
 }
 
 impl AssetDetails {
@@ -61,7 +67,10 @@ impl AssetDetails {
             artist: self.artist.clone(),
             model_status: self.model_status,
             deleted: self.deleted,
-            entitlement: self.purchase.as_ref().map(PurchaseRow::entitlement),
+            entitlement: self.purchase.as_ref().map(|purchase| Entitlement {
+                last_download: self.last_download,
+                ..purchase.entitlement()
+            }),
         }
     }
 
@@ -77,9 +86,35 @@ impl AssetDetails {
                 || asset.deleted_at.is_some()
                 || asset.object.state != ObjectState::Live,
             purchase: PurchaseRow::read_if_there(row)?,
+            last_download: read_download(row)?,
             asset,
         })
     }
+}
+
+/// What [`AssetDetails`] reads.
+macro_rules! details_columns {
+    () => {
+        concat!(
+            asset_columns!(),
+            ", ",
+            object_details_columns!(),
+            ", ",
+            purchase_columns!(),
+            ", ",
+            download_columns!(),
+            ", m.id AS model_id, m.artist AS model_artist, m.status AS model_status,
+               m.deleted_at AS model_deleted_at"
+        )
+    };
+}
+
+/// The newest download of `assets a` with `purchases e`. Without a limit nobody asks for it.
+macro_rules! last_download {
+    () => {
+        " LEFT JOIN downloads d ON e.download_limit IS NOT NULL \
+             AND d.purchase_id = e.id AND d.asset_id = a.id"
+    };
 }
 
 /// The row of one that stands first is there also when nothing else is.
@@ -87,14 +122,8 @@ const ASSET_VIEW: &str = concat!(
     "SELECT ",
     key_columns!(),
     ", ",
-    asset_columns!(),
-    ", ",
-    object_details_columns!(),
-    ", ",
-    purchase_columns!(),
-    ", m.id AS model_id, m.artist AS model_artist, m.status AS model_status,
-       m.deleted_at AS model_deleted_at
-     FROM (SELECT 1 AS one) anchor
+    details_columns!(),
+    " FROM (SELECT 1 AS one) anchor
      LEFT JOIN keys k ON k.hash = $1
      LEFT JOIN assets a ON a.id = $2
      LEFT JOIN models m ON m.id = a.model_id
@@ -107,7 +136,20 @@ const ASSET_VIEW: &str = concat!(
                  AND (b.expires_at IS NULL OR b.expires_at > $4)
                  AND (b.download_limit IS NULL OR b.downloads < b.download_limit)
              THEN 0 ELSE 1 END, b.id DESC
-         LIMIT 1)"
+         LIMIT 1)",
+    last_download!()
+);
+
+/// The asset whose bytes lie at a location, seen from a purchase of its model.
+const LINKED_ASSET: &str = concat!(
+    "SELECT ",
+    details_columns!(),
+    " FROM objects o
+     JOIN assets a ON a.object_id = o.id
+     JOIN models m ON m.id = a.model_id
+     JOIN purchases e ON e.id = $2 AND e.model_id = m.id",
+    last_download!(),
+    " WHERE o.location = $1 AND o.live_at IS NOT NULL"
 );
 
 impl Catalog {
@@ -138,5 +180,28 @@ impl Catalog {
             key: KeyRow::read_if_there(&row)?,
             asset,
         })
+    }
+
+    /// The asset whose bytes lie at `location`, with this purchase of its model: what a link needs
+    /// that was made for the purchase. Nothing when there is no such asset, or the purchase is of
+    /// another model.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn linked_asset(
+        &self,
+        location: &Key,
+        purchase: PurchaseId,
+    ) -> Result<Option<AssetDetails>> {
+        let row = self
+            .fetch_optional(
+                sql(LINKED_ASSET)
+                    .bind(location.as_str().to_owned())
+                    .bind(purchase.to_string()),
+            )
+            .await?;
+        row.as_ref()
+            .map(|row| AssetDetails::read(row, AssetRow::read(row)?))
+            .transpose()
     }
 }

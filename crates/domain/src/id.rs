@@ -83,12 +83,35 @@ ids! {
     DownloadId = "dow_";
     /// One answer that gave a buyer bytes, or a link to them.
     GrantId = "grt_";
+    /// An entry of the ledger: grants that were recorded together.
+    LedgerId = "led_";
     /// Something that happened and is told to those who asked for it.
     EventId = "evt_";
     /// An address that events are sent to.
     EndpointId = "whk_";
     /// A line of the record of what operators did.
     AuditId = "aud_";
+}
+
+impl From<GrantId> for DownloadId {
+    /// The id of the download that begins with this grant.
+    fn from(first: GrantId) -> Self {
+        Self(first.0)
+    }
+}
+
+impl From<DownloadId> for GrantId {
+    /// The grant that began the download.
+    fn from(download: DownloadId) -> Self {
+        Self(download.0)
+    }
+}
+
+impl From<GrantId> for LedgerId {
+    /// The id of the entry that holds this grant alone.
+    fn from(only: GrantId) -> Self {
+        Self(only.0)
+    }
 }
 
 fn new_ulid(now: Timestamp, entropy: &dyn Entropy) -> Ulid {

@@ -6,6 +6,7 @@
 
 mod clock;
 mod digest;
+mod downloads;
 mod entropy;
 mod filename;
 mod id;
@@ -17,16 +18,18 @@ mod subject;
 
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp, TimestampError};
 pub use digest::{DigestError, Sha256Digest};
+pub use downloads::{DOWNLOAD_WINDOW, Download, GrantKind, allowance_bytes};
 pub use entropy::{Entropy, SeededEntropy, SystemEntropy};
 pub use filename::{Filename, FilenameError};
 pub use id::{
-    AssetId, AuditId, DownloadId, EndpointId, EventId, GrantId, IdError, KeyId, MigrationId,
-    ModelId, ObjectId, PurchaseId,
+    AssetId, AuditId, DownloadId, EndpointId, EventId, GrantId, IdError, KeyId, LedgerId,
+    MigrationId, ModelId, ObjectId, PurchaseId,
 };
 pub use key::{Category, Key, KeyError, KeyPrefix, MAX_KEY_BYTES};
 pub use money::{Currency, Money, MoneyError};
 pub use permits::{
-    Action, AssetFacts, Caller, Decision, Denial, Entitlement, Grant, PurchaseStatus, permits,
+    Action, AssetFacts, Caller, Decision, Denial, Entitlement, Grant, PurchaseStatus, Target,
+    permits,
 };
 pub use state::{
     IllegalTransition, ModelStatus, ObjectState, PlacementState, StoreName, UnknownState,

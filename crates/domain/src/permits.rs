@@ -1,11 +1,11 @@
-//! The gate: who may do what with the bytes of an asset.
+//! The gate: who may do what with the bytes of an asset or of an object.
 //!
 //! [`permits`] is the only place that decides it. Every route that can reach a paid byte calls
 //! it with facts that were read in one query, and does what the [`Decision`] says.
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ModelStatus, PurchaseId, Subject, Timestamp};
+use crate::{Download, ModelStatus, PurchaseId, Subject, Timestamp};
 
 /// Who asks, after the key was recognised.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +59,7 @@ impl Caller {
     }
 }
 
-/// What the caller wants with the asset.
+/// What the caller wants with the asset or the object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Action {
     /// Read its record: name, size, hash.
@@ -72,6 +72,21 @@ pub enum Action {
     Change,
     /// Bring it back after it was deleted.
     Restore,
+}
+
+/// What the caller wants to reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target<'a> {
+    /// A file of a model.
+    Asset(&'a AssetFacts),
+    /// Any object under its key, past models and purchases.
+    Object,
+}
+
+impl<'a> From<&'a AssetFacts> for Target<'a> {
+    fn from(facts: &'a AssetFacts) -> Self {
+        Self::Asset(facts)
+    }
 }
 
 /// What the gate must know of an asset.
@@ -100,6 +115,9 @@ pub struct Entitlement {
     pub download_limit: Option<u64>,
     /// How many downloads were made.
     pub downloads: u64,
+    /// The newest download of the asset in question, which may not be over. It matters once all
+    /// downloads were made: the last of them may still be continued.
+    pub last_download: Option<Download>,
 }
 
 /// The status of a purchase in the API.
@@ -132,6 +150,12 @@ impl Entitlement {
     pub fn is_used_up(&self) -> bool {
         self.download_limit
             .is_some_and(|limit| self.downloads >= limit)
+    }
+
+    /// Whether the newest download of the asset can be continued.
+    fn can_continue(&self, now: Timestamp) -> bool {
+        self.last_download
+            .is_some_and(|download| download.takes_more(now))
     }
 }
 
@@ -178,9 +202,36 @@ pub enum Denial {
     DownloadLimitReached,
 }
 
-/// Decides whether `caller` may do `action` with the asset, at the moment `now`.
+/// Decides whether `caller` may do `action` with `target`, at the moment `now`.
+///
+/// A purchase whose downloads are used up still lets its buyer in where the last download can be
+/// continued. Whether one request is such a continuation is decided by its bytes when they are
+/// charged ([`Download::takes`]).
 #[must_use]
-pub fn permits(caller: &Caller, asset: &AssetFacts, action: Action, now: Timestamp) -> Decision {
+pub fn permits<'a>(
+    caller: &Caller,
+    target: impl Into<Target<'a>>,
+    action: Action,
+    now: Timestamp,
+) -> Decision {
+    match target.into() {
+        Target::Asset(asset) => permits_asset(caller, asset, action, now),
+        Target::Object => permits_object(caller),
+    }
+}
+
+/// Objects have no buyers and no artists: they are the storage itself.
+fn permits_object(caller: &Caller) -> Decision {
+    match caller {
+        Caller::Operator => Decision::Allow(Grant::Operator),
+        Caller::Anonymous => Decision::Deny(Denial::Unauthenticated),
+        Caller::Service { .. } | Caller::Artist(_) | Caller::Buyer(_) => {
+            Decision::Deny(Denial::Forbidden)
+        }
+    }
+}
+
+fn permits_asset(caller: &Caller, asset: &AssetFacts, action: Action, now: Timestamp) -> Decision {
     if asset.deleted && action != Action::Restore {
         return Decision::Deny(Denial::NotFound);
     }
@@ -251,7 +302,9 @@ fn bought(asset: &AssetFacts, now: Timestamp) -> Option<Result<PurchaseId, Denia
     Some(match entitlement.status(now) {
         PurchaseStatus::Refunded => Err(Denial::Refunded),
         PurchaseStatus::Expired => Err(Denial::Expired),
-        PurchaseStatus::Active if entitlement.is_used_up() => Err(Denial::DownloadLimitReached),
+        PurchaseStatus::Active if entitlement.is_used_up() && !entitlement.can_continue(now) => {
+            Err(Denial::DownloadLimitReached)
+        }
         PurchaseStatus::Active => Ok(entitlement.purchase),
     })
 }
@@ -280,6 +333,7 @@ mod tests {
             expires_at: None,
             download_limit: None,
             downloads: 0,
+            last_download: None,
         }
     }
 
@@ -389,6 +443,64 @@ mod tests {
         };
         let facts = asset(ModelStatus::Draft, Some(last_moment));
         assert_eq!(denial(&buyer, &facts, Action::Download), None);
+    }
+
+    #[test]
+    fn the_last_download_can_be_continued_and_no_other_begun() {
+        let buyer = Caller::Buyer(subject("buyer"));
+        let continued = |charged_bytes, downloads| Entitlement {
+            download_limit: Some(2),
+            downloads,
+            last_download: Some(Download {
+                id: crate::DownloadId::generate(now(), &SeededEntropy::new(2)),
+                began_at: now(),
+                size_bytes: 100,
+                charged_bytes,
+            }),
+            ..purchase()
+        };
+        let used_up = Some(Denial::DownloadLimitReached);
+        for (charged_bytes, downloads, expected) in
+            [(40, 2, None), (150, 2, used_up), (150, 1, None)]
+        {
+            let entitlement = continued(charged_bytes, downloads);
+            let facts = asset(ModelStatus::Published, Some(entitlement.clone()));
+            assert_eq!(denial(&buyer, &facts, Action::Download), expected);
+            let refunded = Entitlement {
+                refunded_at: Some(now()),
+                ..entitlement
+            };
+            let facts = asset(ModelStatus::Published, Some(refunded));
+            assert_eq!(
+                denial(&buyer, &facts, Action::Download),
+                Some(Denial::Refunded)
+            );
+        }
+    }
+
+    #[test]
+    fn objects_are_for_operators() {
+        let actions = [Action::ReadRecord, Action::Download, Action::Change];
+        let callers = [
+            (Caller::Operator, None),
+            (Caller::Anonymous, Some(Denial::Unauthenticated)),
+            (
+                Caller::Service { acting_for: None },
+                Some(Denial::Forbidden),
+            ),
+            (Caller::Artist(subject("artist")), Some(Denial::Forbidden)),
+            (Caller::Buyer(subject("buyer")), Some(Denial::Forbidden)),
+        ];
+        for (caller, expected) in callers {
+            for action in actions {
+                let decision = permits(&caller, Target::Object, action, now());
+                let denial = match decision {
+                    Decision::Allow(_) => None,
+                    Decision::Deny(denial) => Some(denial),
+                };
+                assert_eq!(denial, expected, "{caller:?} {action:?}");
+            }
+        }
     }
 
     #[test]

@@ -13,9 +13,9 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{CallerSettings, Delivery, EngineSettings};
-use crate::flows::entitle::DownloadCounts;
+use crate::config::{CallerSettings, Delivery, EngineSettings, S3Settings};
 use crate::flows::keys::KeyUses;
+use crate::flows::ledger::Ledger;
 use crate::flows::overview::LastCounts;
 use crate::flows::receive::Received;
 use crate::http::limits::RateLimits;
@@ -42,6 +42,8 @@ pub struct Parts {
     pub local: Option<Arc<LocalStore>>,
     /// The bucket, for what only a bucket can do.
     pub s3: Option<Arc<S3Store>>,
+    /// How the bucket is reached, for whoever looks at the way to it.
+    pub s3_settings: Option<S3Settings>,
     /// Signs and checks this server's own URLs.
     pub signer: UrlSigner,
     /// The present moment.
@@ -60,8 +62,8 @@ pub struct Parts {
     pub rate_limits: RateLimits,
     /// Where this server is reached, without a slash at the end.
     pub public_url: String,
-    /// Downloads that were counted and are not in the catalog yet.
-    pub download_counts: DownloadCounts,
+    /// What was given on the account of purchases and is not in the catalog yet.
+    pub ledger: Ledger,
     /// Uses of keys that are not in the catalog yet.
     pub key_uses: KeyUses,
     /// What was counted last for whoever watches the stores.

@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use crate::app::{App, Limits, Parts};
 use crate::config::{Config, S3Settings, SigningKeysError};
 use crate::flows::keys::KeyUses;
+use crate::flows::ledger::Ledger;
 use crate::flows::overview::LastCounts;
 use crate::http::limits::RateLimits;
 use crate::telemetry::metrics::Metrics;
@@ -82,6 +83,7 @@ pub async fn parts(
         stores: guards,
         local: stores.local,
         s3: stores.s3,
+        s3_settings: config.storage.s3.clone(),
         signer,
         clock,
         entropy,
@@ -96,7 +98,7 @@ pub async fn parts(
         callers: config.callers.clone(),
         rate_limits: RateLimits::new(&config.callers),
         public_url: public_url.to_owned(),
-        download_counts: crate::flows::entitle::DownloadCounts::default(),
+        ledger: Ledger::default(),
         key_uses: KeyUses::default(),
         last_counts: LastCounts::default(),
         tasks: TaskTracker::new(),

@@ -27,7 +27,9 @@ pub use local::{LocalOptions, LocalStore, Staged};
 pub use mode::{Ack, Mode, ReadOrder, UnknownName};
 pub use observe::{BillingClass, Call, NoObserver, Observer, Operation, Outcome};
 pub use range::{ByteRange, UnsatisfiableRange};
-pub use reader::{Doubt, DoubtKind, Doubts, Expected, NoDoubts, OpenRead, Source, open_read};
+pub use reader::{
+    ContinuedBy, Doubt, DoubtKind, Doubts, Expected, NoDoubts, OpenRead, Source, open_read,
+};
 pub use s3::{
     MAX_PART_BYTES, MAX_PARTS, S3Config, S3ConfigError, S3Retries, S3Store, S3Timeouts,
     UnfinishedUpload, Version,

@@ -341,3 +341,24 @@ fn with_other_parameters(text: &str, originals: &[String], random: &mut StdRng) 
     }
     format!("{path}?{}", parameters.join("&"))
 }
+
+#[test]
+fn exchanged_keys_count_in_all_clones() {
+    let (signer, other) = (signer(), SigningKey::new("k2", &[b'x'; 32]).unwrap());
+    let clone = signer.clone();
+    let request = SignRequest::get(Duration::from_secs(60));
+    let sign = || signer.sign(&key("models/a"), &request, Purpose::Download, now());
+    let old = sign().unwrap();
+    let verifies = |signed: &SignedUrl| {
+        let (path, query) = parts(signed);
+        clone.verify("GET", path, query, now()).is_ok()
+    };
+    let first = SigningKey::new("k1", SECRET).unwrap();
+    clone.replace_keys(SigningKeys::new(vec![other.clone(), first]).unwrap());
+    let new = sign().unwrap();
+    assert!(new.url.contains("?kid=k2&"));
+    assert!(verifies(&old) && verifies(&new), "both keys are there");
+    clone.replace_keys(SigningKeys::new(vec![other]).unwrap());
+    assert!(!verifies(&old), "its key is gone");
+    assert!(verifies(&new));
+}

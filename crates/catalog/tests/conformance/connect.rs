@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use sqlx::{AnyConnection, Connection};
+use sqlx::{AnyConnection, AssertSqlSafe, Connection};
 use stockroom_catalog::{Catalog, CatalogError, ConnectOptions, Dialect, Probe};
+use stockroom_domain::{PurchaseId, Sha256Digest};
 
-use crate::lab::{Lab, TestDatabase, on_both_databases, race};
+use crate::lab::{Lab, TestDatabase, on_both_databases, race, subject};
 
 on_both_databases!(
     servers_may_start_at_the_same_time,
@@ -36,24 +37,31 @@ pub(crate) async fn tamper(lab: &Lab, statement: &'static str) {
     connection.close().await.unwrap();
 }
 
+/// The address of a database of the same kind with nothing in it.
+async fn empty_database(lab: &Lab) -> String {
+    match lab.catalog.dialect() {
+        Dialect::Sqlite => format!("{}.other", lab.url),
+        Dialect::Postgres => {
+            tamper(lab, "DROP SCHEMA public CASCADE; CREATE SCHEMA public;").await;
+            lab.url.clone()
+        }
+    }
+}
+
 async fn servers_may_start_at_the_same_time(lab: &Lab) {
-    tamper(
-        lab,
-        "DROP TABLE audit_log;
-         DROP TABLE placements; DROP TABLE assets; DROP TABLE purchases; DROP TABLE objects;
-         DROP TABLE models; DROP TABLE keys; DROP TABLE meta; DROP TABLE schema_migrations;",
-    )
-    .await;
+    let url = empty_database(lab).await;
     let servers = race(|_| {
-        let url = lab.url.clone();
+        let url = url.clone();
         async move { Catalog::connect(&url, &options()).await.unwrap() }
     })
     .await;
+    for server in &servers {
+        let model = server.insert_model(lab.new_model("kaethe")).await;
+        assert_eq!(model.unwrap().artist, subject("kaethe"));
+    }
     for server in servers {
-        server.ping().await.unwrap();
         server.close().await;
     }
-    lab.model("kaethe").await;
 }
 
 async fn a_newer_database_is_refused_and_unchanged(lab: &Lab) {
@@ -88,34 +96,62 @@ async fn a_foreign_database_is_refused(lab: &Lab) {
     );
 }
 
+/// A database as the first version of the tables left it.
+async fn first_version(lab: &Lab) -> String {
+    let url = empty_database(lab).await;
+    let text = match lab.catalog.dialect() {
+        Dialect::Sqlite => include_str!("../../migrations/sqlite/0001_first.sql"),
+        Dialect::Postgres => include_str!("../../migrations/postgres/0001_first.sql"),
+    };
+    let sha256 = Sha256Digest::of(text.as_bytes());
+    let more = format!(
+        "CREATE TABLE schema_migrations (
+             version BIGINT NOT NULL,
+             sha256 TEXT NOT NULL,
+             CONSTRAINT schema_migrations_pkey PRIMARY KEY (version)
+         );
+         INSERT INTO schema_migrations VALUES (1, '{sha256}');
+         INSERT INTO meta VALUES ('instance', 'older 42');"
+    );
+    sqlx::any::install_default_drivers();
+    let create = match lab.catalog.dialect() {
+        Dialect::Sqlite => "?mode=rwc",
+        Dialect::Postgres => "",
+    };
+    let mut connection = AnyConnection::connect(&format!("{url}{create}"))
+        .await
+        .unwrap();
+    for statements in [text.to_owned(), more] {
+        sqlx::raw_sql(AssertSqlSafe(statements))
+            .execute(&mut connection)
+            .await
+            .unwrap();
+    }
+    connection.close().await.unwrap();
+    url
+}
+
 async fn an_older_database_gets_what_it_lacks(lab: &Lab) {
-    let object = lab.put("models/a.stl").await.object;
-    // What the first version of the tables had.
-    tamper(
-        lab,
-        "DROP INDEX placements_by_verification; DROP INDEX placements_owed;
-         DROP INDEX objects_retiring_by_key; DROP INDEX objects_to_retire;
-         DROP TABLE audit_log;
-         CREATE INDEX objects_retiring ON objects (retire_after) WHERE state = 'retiring';
-         DELETE FROM schema_migrations WHERE version > 1;",
-    )
-    .await;
-    let before = Catalog::probe(&lab.url, &options()).await.unwrap();
+    let url = first_version(lab).await;
+    let before = Catalog::probe(&url, &options()).await.unwrap();
     assert_eq!(before.found, 1);
-    let newer = Catalog::connect(&lab.url, &options()).await.unwrap();
-    let after = Catalog::probe(&lab.url, &options()).await.unwrap();
+    let newer = Catalog::connect(&url, &options()).await.unwrap();
+    let after = Catalog::probe(&url, &options()).await.unwrap();
     assert_eq!((after.found, after.known), (before.known, before.known));
-    let found = newer.find_object(&object.key).await.unwrap().unwrap();
-    assert_eq!(found.object, object);
+    let instance = newer.instance("newer", lab.now()).await.unwrap();
+    assert_eq!(instance.id, "older");
+    // A table of the third version, and an index of the second.
+    newer
+        .downloads_of(lab.id(PurchaseId::generate), 1)
+        .await
+        .unwrap();
     newer.close().await;
-    // It has the indexes and tables, which could not be dropped otherwise.
-    tamper(
-        lab,
-        "DROP INDEX placements_by_verification; DROP INDEX placements_owed;
-         DROP INDEX objects_retiring_by_key; DROP INDEX objects_to_retire;
-         DROP TABLE audit_log;",
-    )
-    .await;
+    let mut connection = AnyConnection::connect(&url).await.unwrap();
+    sqlx::raw_sql("DROP INDEX placements_by_verification")
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    connection.close().await.unwrap();
 }
 
 async fn a_probe_changes_nothing(lab: &Lab) {

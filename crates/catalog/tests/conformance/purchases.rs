@@ -15,9 +15,6 @@ on_both_databases!(
     an_order_of_what_is_not_there_is_refused,
     an_order_needs_a_name,
     a_refund_keeps_its_first_time,
-    a_limit_is_never_exceeded,
-    nothing_is_claimed_from_a_purchase_that_ended,
-    downloads_are_counted_in_batches,
     purchases_are_listed_by_buyer_and_model,
     a_library_shows_the_newest_files_of_what_was_bought,
 );
@@ -197,72 +194,6 @@ async fn a_refund_keeps_its_first_time(lab: &Lab) {
     }
     let unknown = lab.id(PurchaseId::generate);
     assert_not_found!(lab.catalog.refund_purchase(unknown, first).await, Purchase);
-}
-
-async fn a_limit_is_never_exceeded(lab: &Lab) {
-    let model = lab.model("kaethe").await.id;
-    let limited = lab
-        .buy(NewPurchase {
-            download_limit: Some(5),
-            ..lab.new_purchase("bo", model)
-        })
-        .await;
-    let (id, now) = (limited.id, lab.now());
-    let claims = race(|_| {
-        let catalog = lab.catalog.clone();
-        async move { catalog.claim_download(id, now).await.unwrap() }
-    })
-    .await;
-    assert_eq!(claims.into_iter().filter(|claimed| *claimed).count(), 5);
-    let row = lab.catalog.find_purchase(id).await.unwrap().unwrap();
-    assert_eq!(row.downloads, 5);
-    assert!(row.entitlement().is_used_up());
-}
-
-async fn nothing_is_claimed_from_a_purchase_that_ended(lab: &Lab) {
-    let model = lab.model("kaethe").await.id;
-    let end = lab.after(60);
-    let ending = lab
-        .buy(NewPurchase {
-            expires_at: Some(end),
-            ..lab.new_purchase("bo", model)
-        })
-        .await;
-    let refunded = lab.buy(lab.new_purchase("bo", model)).await;
-    lab.catalog
-        .refund_purchase(refunded.id, lab.now())
-        .await
-        .unwrap();
-    assert!(
-        lab.catalog
-            .claim_download(ending.id, lab.now())
-            .await
-            .unwrap()
-    );
-    for id in [ending.id, refunded.id, lab.id(PurchaseId::generate)] {
-        assert!(!lab.catalog.claim_download(id, end).await.unwrap());
-    }
-}
-
-async fn downloads_are_counted_in_batches(lab: &Lab) {
-    let model = lab.model("kaethe").await.id;
-    let first = lab.buy(lab.new_purchase("bo", model)).await.id;
-    let second = lab.buy(lab.new_purchase("bo", model)).await.id;
-    let unknown = lab.id(PurchaseId::generate);
-    race(|n| {
-        let catalog = lab.catalog.clone();
-        let mut counts = vec![(first, 1), (second, 2), (unknown, 1), (first, 3)];
-        if n % 2 == 0 {
-            counts.reverse();
-        }
-        async move { catalog.count_downloads(&counts).await.unwrap() }
-    })
-    .await;
-    for (id, expected) in [(first, 16 * 4), (second, 16 * 2)] {
-        let row = lab.catalog.find_purchase(id).await.unwrap().unwrap();
-        assert_eq!(row.downloads, expected);
-    }
-    lab.catalog.count_downloads(&[]).await.unwrap();
 }
 
 async fn purchases_are_listed_by_buyer_and_model(lab: &Lab) {

@@ -1,9 +1,12 @@
 //! The one query behind a download.
 
 use stockroom_catalog::{
-    AssetQuery, AssetView, KeyHash, NewKey, NewModel, NewPurchase, PurchaseRow,
+    AssetQuery, AssetView, Charged, Given, KeyHash, NewGrant, NewKey, NewModel, NewPurchase,
+    PurchaseRow,
 };
-use stockroom_domain::{AssetId, KeyId, ModelStatus, PurchaseId, Role, Subject, Timestamp};
+use stockroom_domain::{
+    AssetId, GrantId, GrantKind, KeyId, ModelStatus, PurchaseId, Role, Subject, Timestamp,
+};
 
 use crate::lab::{Lab, facts, on_both_databases, subject};
 
@@ -198,12 +201,24 @@ async fn the_best_purchase_is_the_one_that_helps_now(lab: &Lab) {
         .await
         .id;
     assert_eq!(viewer.purchase(key, None).await, Some(limited));
-    assert!(
-        lab.catalog
-            .claim_download(limited, lab.now())
-            .await
-            .unwrap()
-    );
+    let now = lab.now();
+    let whole = NewGrant {
+        id: lab.id(GrantId::generate),
+        purchase_id: limited,
+        size_bytes: 1,
+        charged_bytes: 1,
+        given: Given {
+            asset_id,
+            kind: GrantKind::Stream,
+            at: now,
+            range: 0..1,
+            stores: "local".to_owned(),
+            key_id: None,
+            address: None,
+        },
+    };
+    let charged = lab.catalog.charge_grant(&whole, now).await.unwrap();
+    assert_eq!(charged, Charged::Began(whole.id.into()));
     assert_eq!(viewer.purchase(key, None).await, Some(newest));
     let ending = lab
         .buy(NewPurchase {

@@ -7,6 +7,7 @@ pub mod check;
 pub mod config;
 pub mod doctor;
 pub mod error;
+pub mod explain;
 pub mod get;
 pub mod key;
 pub mod ls;
@@ -17,6 +18,7 @@ pub mod restore;
 pub mod rm;
 pub mod serve;
 pub mod sign;
+pub mod signing_key;
 pub mod stat;
 pub mod verify;
 
@@ -32,10 +34,11 @@ use crate::app::App;
 use crate::assemble::assemble;
 use crate::config::Loaded;
 use crate::exit::Exit;
-use crate::flows::{entitle, publish};
+use crate::flows::publish;
 use error::CliError;
 use key::KeyCommand;
 use output::Output;
+use signing_key::SigningKeyCommand;
 
 /// The stockroom behind a shop that sells digital files.
 #[derive(Debug, Parser)]
@@ -89,11 +92,16 @@ pub enum Command {
     Restore(restore::RestoreArgs),
     /// Make a URL with which anybody can read an object for a while
     Sign(sign::SignArgs),
+    /// Say why the buyer of an order can or cannot download, link by link
+    Explain(explain::ExplainArgs),
     /// Compare the database with the stores, and mend what differs
     Verify(verify::VerifyArgs),
     /// Make, list and revoke API keys
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Exchange the keys that this server's own links are signed with
+    #[command(subcommand)]
+    SigningKey(SigningKeyCommand),
     /// Show every setting in force, and where it was set; secrets are left out
     Config,
 }
@@ -106,7 +114,7 @@ impl Command {
         match self {
             Self::Serve(_) => Level::INFO,
             // Their findings say all there is to say.
-            Self::Doctor | Self::Verify(_) => Level::ERROR,
+            Self::Doctor | Self::Explain(_) | Self::Verify(_) => Level::ERROR,
             _ => Level::WARN,
         }
     }
@@ -150,7 +158,6 @@ impl Context {
 
 /// Ends what a command has left to do in the background, and closes the database.
 async fn settle(app: &App) {
-    entitle::flush(app).await;
     app.tasks.close();
     app.tasks.wait().await;
     app.catalog.close().await;
@@ -177,8 +184,10 @@ pub async fn run(context: &Context, command: Command) -> Exit {
         Command::Rm(args) => interruptible(rm::run(context, args)).await,
         Command::Restore(args) => interruptible(restore::run(context, args)).await,
         Command::Sign(args) => interruptible(sign::run(context, args)).await,
+        Command::Explain(args) => interruptible(explain::run(context, args)).await,
         Command::Verify(args) => interruptible(verify::run(context, args)).await,
         Command::Key(command) => interruptible(key::run(context, command)).await,
+        Command::SigningKey(command) => interruptible(signing_key::run(context, command)).await,
         Command::Config => config::run(context).await,
     };
     outcome.unwrap_or_else(|error| {

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use clap::Args;
 use stockroom_domain::Key;
-use stockroom_storage::{Disposition, MAX_EXPIRES_IN, Purpose, SignedUrl};
+use stockroom_storage::{Disposition, MAX_EXPIRES_IN, SignedUrl};
 
 use super::error::CliError;
 use super::{Context, object_key, settle};
 use crate::app::App;
 use crate::config::parse_duration;
 use crate::exit::Exit;
-use crate::flows::deliver::{self, Presentation};
+use crate::flows::deliver::{self, LinkTo, Presentation};
 use crate::flows::objects;
 use crate::http::views::SignedUrlView;
 
@@ -61,7 +61,9 @@ async fn sign(
         },
         content_type: Some(object.content_type.clone()),
     };
-    let signed = deliver::sign(app, &object, presentation, Purpose::Object, args.expires).await?;
+    let signed = deliver::sign(app, &object, presentation, LinkTo::Object, args.expires)
+        .await?
+        .signed;
     let http = &context.loaded.config.http;
     let is_port_unknown = http.public_url.is_none() && http.listen.port() == 0;
     if is_port_unknown && signed.url.starts_with(&app.public_url) {

@@ -17,6 +17,8 @@ use super::variable;
 pub struct SigningSettings {
     /// The keys; `None` when nobody set any and the file does not exist yet.
     pub keys: Option<SigningKeys>,
+    /// Where `SIGNING_KEYS` stands, if anybody set it; the file counts for nothing then.
+    pub set_in: Option<Source>,
     /// The file in `DATA_DIR`. It holds what `SIGNING_KEYS` would, on one line.
     pub file: PathBuf,
 }
@@ -66,6 +68,9 @@ impl SigningSettings {
 pub(super) fn read(reader: &mut Reader<'_>, data_dir: &Path) -> Result<SigningSettings, Noted> {
     let file = data_dir.join("signing-keys");
     let mut keys = reader.read_optional(&variable::SIGNING_KEYS, parse)?;
+    let set_in = keys
+        .is_some()
+        .then(|| reader.source_of(&variable::SIGNING_KEYS));
     if keys.is_none() {
         let source = Source::SigningKeysFile(file.clone());
         keys = read_file(&file)
@@ -78,10 +83,10 @@ pub(super) fn read(reader: &mut Reader<'_>, data_dir: &Path) -> Result<SigningSe
             reader.report(&variable::SIGNING_KEYS, later, Source::Default);
         }
     }
-    Ok(SigningSettings { keys, file })
+    Ok(SigningSettings { keys, set_in, file })
 }
 
-fn read_file(path: &Path) -> Result<Option<SigningKeys>, Fault> {
+pub(super) fn read_file(path: &Path) -> Result<Option<SigningKeys>, Fault> {
     // Only a file that is surely not there may be made; one that cannot be looked at is a problem.
     if matches!(path.try_exists(), Ok(false)) {
         return Ok(None);
@@ -130,7 +135,7 @@ fn parse_key(entry: &str, number: usize) -> Result<SigningKey, Fault> {
 }
 
 /// Writes one new key to the file, unless the file exists by then.
-fn create(path: &Path, entropy: &dyn Entropy) -> io::Result<()> {
+pub(super) fn create(path: &Path, entropy: &dyn Entropy) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder)?;
     let suffix = hex::encode(entropy.bytes::<8>());
@@ -149,7 +154,7 @@ fn create(path: &Path, entropy: &dyn Entropy) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-fn write_private(path: &Path, content: &str) -> io::Result<()> {
+pub(super) fn write_private(path: &Path, content: &str) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]

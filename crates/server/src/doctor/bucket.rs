@@ -109,7 +109,7 @@ fn connect(settings: &S3Settings, surroundings: &Surroundings<'_>) -> Result<S3S
 }
 
 /// Why the bucket cannot be listed.
-fn refusal(settings: &S3Settings, error: &Error) -> Finding {
+pub(crate) fn refusal(settings: &S3Settings, error: &Error) -> Finding {
     let bucket = &settings.bucket;
     match meant(error.code(), error.detail()) {
         Some("InvalidAccessKeyId") => Finding::error(

@@ -23,7 +23,7 @@ const SET_IT: &str = "Set the clock of this machine and keep it right with NTP \
 
 /// Compares our clock with the server's, which the answer to any request tells. The request has
 /// no signature, so no key can be in the way.
-pub(super) async fn examine(
+pub(crate) async fn examine(
     settings: &S3Settings,
     tls: ClientConfig,
     clock: &dyn Clock,

@@ -43,7 +43,7 @@ pub struct Finding {
 }
 
 /// The words of somebody else, to stand within a sentence.
-pub(super) fn clause(words: &str) -> &str {
+pub(crate) fn clause(words: &str) -> &str {
     words.trim_end_matches(['.', ' '])
 }
 
@@ -76,7 +76,7 @@ impl Finding {
         }
     }
 
-    pub(super) fn error(
+    pub(crate) fn error(
         id: &'static str,
         sentence: impl Into<String>,
         fix: impl Into<String>,

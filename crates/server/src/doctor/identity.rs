@@ -53,7 +53,8 @@ async fn compared(catalog: &Catalog, store: &Arc<dyn Store>) -> Result<Compariso
     }
 }
 
-fn foreign(name: &StoreName, reason: &str) -> Finding {
+/// A store that is not the one of the record.
+pub(crate) fn foreign(name: &StoreName, reason: &str) -> Finding {
     let right_one = if *name == StoreName::LOCAL {
         "Mount the right disk, or set STORAGE_DIR to the right folder, and start the server again."
     } else {

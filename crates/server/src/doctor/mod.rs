@@ -8,17 +8,17 @@
 //! probe object, which are removed again.
 
 mod address;
-mod bucket;
+pub(crate) mod bucket;
 mod capabilities;
-mod clock;
+pub(crate) mod clock;
 mod database;
-mod finding;
+pub(crate) mod finding;
 mod folder;
-mod identity;
+pub(crate) mod identity;
 mod network;
 mod owed;
 mod record;
-mod tls;
+pub(crate) mod tls;
 
 use std::sync::Arc;
 

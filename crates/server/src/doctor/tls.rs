@@ -15,7 +15,7 @@ use super::network::{STEP_TIMEOUT, Server};
 use crate::config::S3Settings;
 
 /// Trusts what the store trusts: the system's authorities and the private one.
-pub(super) fn client(settings: &S3Settings) -> Result<ClientConfig, Finding> {
+pub(crate) fn client(settings: &S3Settings) -> Result<ClientConfig, Finding> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if let Some(ca) = &settings.ca {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stockroom_catalog::{AssetDetails, ObjectDetails, ObjectRow};
-use stockroom_domain::{PlacementState, StoreName};
+use stockroom_domain::{PlacementState, PurchaseId, StoreName};
 use stockroom_storage::{
     ByteRange, ChunkSums, Disposition, Expected, Mode, OpenRead, Purpose, SignMethod, SignRequest,
     SignedUrl, Source, Store, open_read,
@@ -30,6 +30,26 @@ pub struct Presentation {
     pub disposition: Disposition,
     /// Their media type.
     pub content_type: Option<String>,
+}
+
+/// What a signed URL is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkTo {
+    /// An object, for whoever an operator gives it to.
+    Object,
+    /// An asset, for whoever its artist or an operator gives it to.
+    Asset,
+    /// An asset, on the account of a purchase: this server's own links end with the purchase.
+    Purchased(PurchaseId),
+}
+
+/// A signed URL, and who answers it.
+#[derive(Debug)]
+pub struct Link {
+    /// The URL.
+    pub signed: SignedUrl,
+    /// The store that answers it; none where this server does.
+    pub store: Option<StoreName>,
 }
 
 /// What is recorded of the bytes of an object.
@@ -123,22 +143,35 @@ pub async fn sign(
     app: &App,
     object: &ObjectRow,
     presentation: Presentation,
-    purpose: Purpose,
+    to: LinkTo,
     expires_in: Duration,
-) -> Result<SignedUrl, FlowError> {
+) -> Result<Link, FlowError> {
     let request = SignRequest {
         method: SignMethod::Get,
         expires_in,
         disposition: presentation.disposition,
         content_type: presentation.content_type,
     };
-    match signing_store(app, object) {
-        Some(s3) => Ok(s3.signed_url(&object.location, &request).await?),
-        None => app
-            .signer
-            .sign(&object.location, &request, purpose, app.clock.now())
-            .map_err(|_| FlowError::Expiry),
+    if let Some(store) = signing_store(app, object) {
+        return Ok(Link {
+            signed: store.signed_url(&object.location, &request).await?,
+            store: Some(store.name().clone()),
+        });
     }
+    let (purpose, holder) = match to {
+        LinkTo::Object => (Purpose::Object, None),
+        LinkTo::Asset => (Purpose::Download, None),
+        LinkTo::Purchased(purchase) => (Purpose::Download, Some(purchase.to_string())),
+    };
+    let (holder, now) = (holder.as_deref(), app.clock.now());
+    let signed = app
+        .signer
+        .sign_for(holder, &object.location, &request, purpose, now)
+        .map_err(|_| FlowError::Expiry)?;
+    Ok(Link {
+        signed,
+        store: None,
+    })
 }
 
 /// The copies of an object, best first: healthy ones in the mode's order, then healthy ones on

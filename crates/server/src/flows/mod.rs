@@ -2,15 +2,18 @@
 //!
 //! An upload goes `receive -> check -> store -> record`: [`receive`] and [`publish`] or
 //! [`objects`]. A download goes `who -> gate -> where -> deliver`: the gate is
-//! [`stockroom_domain::permits`], the rest is [`deliver`]. [`verify`] compares records with bytes.
+//! [`stockroom_domain::permits`], the rest is [`deliver`]. [`verify`] compares records with bytes,
+//! and [`explain`] follows one purchase from the gate to its bytes.
 
 pub mod deliver;
-pub mod entitle;
 pub mod error;
+pub mod explain;
 pub mod keys;
+pub mod ledger;
 pub mod objects;
 pub mod overview;
 pub mod prove;
 pub mod publish;
+pub mod receipt;
 pub mod receive;
 pub mod verify;

@@ -1,5 +1,6 @@
 //! Bytes on their way out: status, headers and body of a download.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -8,27 +9,38 @@ use futures::StreamExt as _;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 use stockroom_catalog::ObjectRow;
+use stockroom_domain::GrantKind;
 use stockroom_storage::{ByteRange, Disposition, OpenRead, SignedUrl};
 
 use crate::app::App;
 use crate::flows::deliver::{self, Presentation, Recorded};
 use crate::flows::error::FlowError;
+use crate::flows::ledger::{self, Account, Giving, Meter};
 use crate::http::codes::Code;
 use crate::http::digest;
 use crate::http::problem::Problem;
 use crate::http::range::{Wanted, etag, wanted};
 
-/// The life of a signed URL when the caller does not say, and of the one that a redirect leads
-/// to: long enough to begin a download, and short because whoever has it needs no purchase.
+/// The life of a signed URL when the caller does not say.
 pub const DEFAULT_EXPIRES_IN: Duration = Duration::from_secs(900);
 
-/// Answers a GET or HEAD with the bytes of an object.
+/// The life of the URL that a redirect leads to: long enough to begin a download, and short because
+/// a bucket asks whoever has it for no purchase.
+pub const REDIRECT_EXPIRES_IN: Duration = Duration::from_secs(300);
+
+/// On whose account bytes are given, and how.
+pub type On<'a> = Option<(&'a Account, GrantKind)>;
+
+/// Answers a GET or HEAD with the bytes of an object, on the account of a purchase where one lets
+/// the caller have them.
 ///
 /// # Errors
-/// 412 or 416 where the request asks for it; that of the storage.
+/// 412 or 416 where the request asks for it; 403 when the purchase does not allow it any more;
+/// that of the storage.
 pub async fn respond(
     app: &App,
     bytes: Recorded<'_>,
+    on: On<'_>,
     presentation: &Presentation,
     method: &Method,
     request: &HeaderMap,
@@ -47,9 +59,20 @@ pub async fn respond(
         }
         // Section 14.2 of RFC 9110: a range is for GET alone.
         Wanted::Part(range) if method == Method::GET => {
-            part(app, bytes, presentation, &etag, range).await
+            part(app, bytes, on, presentation, &etag, range).await
         }
-        Wanted::Part(_) | Wanted::Whole => whole(app, bytes, presentation, &etag, method).await,
+        Wanted::Part(_) | Wanted::Whole => whole(app, bytes, on, presentation, &etag, method).await,
+    }
+}
+
+/// The bytes that a GET asks for, where the answer leads to them: what they turn out to be is the
+/// business of whoever sends them.
+#[must_use]
+pub fn asked_range(object: &ObjectRow, request: &HeaderMap) -> Range<u64> {
+    let whole = 0..object.size_bytes;
+    match wanted(request, &etag(&object.sha256)) {
+        Wanted::Part(range) => range.resolve(object.size_bytes).unwrap_or(whole),
+        Wanted::Whole | Wanted::NotModified | Wanted::PreconditionFailed => whole,
     }
 }
 
@@ -72,6 +95,7 @@ pub fn redirect(signed: &SignedUrl) -> Result<Response, Problem> {
 async fn whole(
     app: &App,
     bytes: Recorded<'_>,
+    on: On<'_>,
     presentation: &Presentation,
     etag: &str,
     method: &Method,
@@ -80,7 +104,7 @@ async fn whole(
     let body = if method == Method::HEAD {
         Body::empty()
     } else {
-        body(app, deliver::open(app, bytes, None).await?)
+        body(app, on, deliver::open(app, bytes, None).await?).await?
     };
     let mut response = Response::new(body);
     let headers = response.headers_mut();
@@ -96,6 +120,7 @@ async fn whole(
 async fn part(
     app: &App,
     bytes: Recorded<'_>,
+    on: On<'_>,
     presentation: &Presentation,
     etag: &str,
     range: ByteRange,
@@ -106,7 +131,7 @@ async fn part(
         .resolve(size_bytes)
         .map_err(|_| Problem::range_not_satisfiable(size_bytes))?;
     let read = deliver::open(app, bytes, Some(range)).await?;
-    let mut response = Response::new(body(app, read));
+    let mut response = Response::new(body(app, on, read).await?);
     *response.status_mut() = StatusCode::PARTIAL_CONTENT;
     let headers = response.headers_mut();
     add_representation(headers, object, presentation, etag);
@@ -124,16 +149,36 @@ async fn part(
     Ok(response)
 }
 
-/// The body. An error in the stream cuts the connection before the announced length is reached,
-/// so that no client takes what came for the whole.
-fn body(app: &App, read: OpenRead) -> Body {
-    let delivered_bytes = app.metrics.delivered_bytes.clone();
-    Body::from_stream(read.stream.inspect(move |piece| match piece {
-        Ok(piece) => {
-            delivered_bytes.inc_by(piece.len() as u64);
+/// The body, charged before its first byte. An error in the stream cuts the connection before the
+/// announced length is reached, so that no client takes what came for the whole.
+async fn body(app: &App, on: On<'_>, read: OpenRead) -> Result<Body, Problem> {
+    let mut meter = match on {
+        None => None,
+        Some((account, kind)) => {
+            let store = read.served_by.clone();
+            let giving = Giving {
+                kind,
+                range: read.range.clone(),
+                counts: true,
+                store: Some(store.clone()),
+            };
+            let grant = ledger::charge(app, account, giving).await?;
+            Some(Meter::new(app, grant, &store, &read.continued_by))
         }
-        Err(error) => tracing::error!(%error, "a download is cut"),
-    }))
+    };
+    let delivered_bytes = app.metrics.delivered_bytes.clone();
+    Ok(Body::from_stream(read.stream.inspect(
+        move |piece| match piece {
+            Ok(piece) => {
+                let bytes = piece.len() as u64;
+                delivered_bytes.inc_by(bytes);
+                if let Some(meter) = &mut meter {
+                    meter.add(bytes);
+                }
+            }
+            Err(error) => tracing::error!(%error, "a download is cut"),
+        },
+    )))
 }
 
 fn add_representation(

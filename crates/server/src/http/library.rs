@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 
 use crate::app::App;
-use crate::flows::entitle;
+use crate::flows::ledger;
 use crate::http::auth::Identity;
 use crate::http::extract::Query;
 use crate::http::page::{List, PageQuery};
@@ -23,7 +23,8 @@ pub async fn library(
     Query(page): Query<PageQuery>,
 ) -> Result<Json<List<LibraryEntryView>>, Problem> {
     let subject = identity.require_subject()?;
-    entitle::flush(&app).await;
+    // Without it the counts are a moment old, which is no reason to refuse.
+    let _ = ledger::flush(&app).await;
     let entries = app.catalog.library(subject, &page.page()?).await?;
     let now = app.clock.now();
     let list = List::of(entries, |entry| LibraryEntryView {

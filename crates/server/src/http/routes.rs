@@ -55,6 +55,8 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(purchases::create::create, purchases::list::list))
         .routes(routes!(purchases::get::get))
         .routes(routes!(purchases::refund::refund))
+        .routes(routes!(purchases::receipt::receipt))
+        .routes(routes!(purchases::explain::explain))
         .routes(routes!(library::library))
         .routes(routes!(keys::create::create, keys::list::list))
         .routes(routes!(keys::get::get))

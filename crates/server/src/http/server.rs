@@ -17,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Sleep, sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 use crate::http::address::Peer;
@@ -45,6 +46,7 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> io::Result<()> {
     let graceful = GracefulShutdown::new();
+    let (connections, cut) = (TaskTracker::new(), CancellationToken::new());
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -82,9 +84,13 @@ pub async fn serve(
         let connection =
             builder.serve_connection(TokioIo::new(StallGuard::new(stream, timeouts)), service);
         let connection = graceful.watch(connection.into_owned());
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection ended early");
+        let cut = cut.clone();
+        connections.spawn(async move {
+            tokio::select! {
+                () = cut.cancelled() => {}
+                ended = connection => if let Err(error) = ended {
+                    tracing::debug!(%error, "a connection ended early");
+                }
             }
         });
     }
@@ -94,6 +100,10 @@ pub async fn serve(
         .is_err()
     {
         tracing::warn!("requests that were still running are cut");
+        // Whoever waits for the end of an answer learns of it before the process ends.
+        cut.cancel();
+        connections.close();
+        connections.wait().await;
     }
     Ok(())
 }

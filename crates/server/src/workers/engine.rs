@@ -12,7 +12,7 @@ use stockroom_catalog::CatalogError;
 use tokio::sync::Notify;
 
 use crate::app::App;
-use crate::flows::entitle;
+use crate::flows::ledger;
 use crate::workers::{identity, place, retire, scrub, sweep};
 
 /// How long a worker sleeps when nobody rings.
@@ -62,7 +62,8 @@ async fn placing(app: &App) -> bool {
 }
 
 async fn clearing(app: &App) -> bool {
-    entitle::flush(app).await;
+    // A failure was logged; it is tried again in the next round.
+    let _ = ledger::flush(app).await;
     identity::settle_all(app).await;
     let retired = report("retire", retire::due(app).await);
     let swept = report("sweep", sweep::due(app).await);

@@ -14,6 +14,7 @@ mod browsers;
 mod calls;
 mod connections;
 mod disconnects;
+mod downloads;
 mod healing;
 mod keys;
 mod limits;

@@ -7,7 +7,7 @@ mod reading;
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use stockroom_domain::{Key, StoreName};
 
@@ -55,11 +55,34 @@ pub struct OpenRead {
     pub range: Range<u64>,
     /// The store that answered first. A later failover does not change it.
     pub served_by: StoreName,
+    /// The stores that the read went on from.
+    pub continued_by: ContinuedBy,
     /// What that store knows of the object.
     pub info: ObjectInfo,
     /// The bytes. An error is its last item: whoever passes the bytes on must cut the answer
     /// then, so that it cannot be taken for complete.
     pub stream: ByteStream,
+}
+
+/// The stores that a read went on from, one for each failover, as long as the bytes flow. Clones
+/// are the same list.
+#[derive(Debug, Clone, Default)]
+pub struct ContinuedBy(Arc<Mutex<Vec<StoreName>>>);
+
+impl ContinuedBy {
+    /// Those so far, in their order.
+    #[must_use]
+    pub fn stores(&self) -> Vec<StoreName> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn push(&self, store: &StoreName) {
+        let mut stores = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        stores.push(store.clone());
+    }
 }
 
 impl fmt::Debug for OpenRead {
@@ -122,12 +145,14 @@ pub async fn open_read(
             (identity, None, wanted, opened)
         }
     };
+    let continued_by = ContinuedBy::default();
     Ok(OpenRead {
         size_bytes: opened.info.size_bytes,
         range: wanted.clone(),
         served_by: opened.source.store.name().clone(),
+        continued_by: continued_by.clone(),
         info: opened.info.clone(),
-        stream: Reading::new(failover, identity, sums, wanted, opened).into_stream(),
+        stream: Reading::new(failover, identity, sums, wanted, opened, continued_by).into_stream(),
     })
 }
 

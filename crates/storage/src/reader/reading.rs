@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures::{FutureExt as _, StreamExt as _, stream};
 
 use super::failover::{Failover, Identity, Opened};
-use super::{Source, failed};
+use super::{ContinuedBy, Source, failed};
 use crate::{ByteStream, CHUNK_BYTES, ChunkSums, Error, ErrorKind, Result};
 
 pub(super) struct Reading {
@@ -16,6 +16,7 @@ pub(super) struct Reading {
     identity: Identity,
     sums: Option<ChunkSums>,
     wanted: Range<u64>,
+    continued_by: ContinuedBy,
     source: Source,
     input: ByteStream,
     /// Bytes of the next chunk that came in one piece with the end of this one.
@@ -41,12 +42,14 @@ impl Reading {
         sums: Option<ChunkSums>,
         wanted: Range<u64>,
         opened: Opened,
+        continued_by: ContinuedBy,
     ) -> Self {
         Self {
             failover,
             identity,
             sums,
             wanted,
+            continued_by,
             source: opened.source,
             input: opened.stream,
             carry: Bytes::new(),
@@ -176,6 +179,7 @@ impl Reading {
             key = %opened.source.location, offset = self.position,
             "a read goes on from another copy"
         );
+        self.continued_by.push(opened.source.store.name());
         self.source = opened.source;
         self.input = opened.stream;
         Ok(())

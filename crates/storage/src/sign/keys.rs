@@ -129,12 +129,15 @@ impl SigningKeys {
         &self.newest
     }
 
+    /// All keys, newest first.
+    pub fn iter(&self) -> impl Iterator<Item = &SigningKey> {
+        std::iter::once(&self.newest).chain(&self.older)
+    }
+
     /// The key with this id.
     #[must_use]
     pub fn get(&self, kid: &str) -> Option<&SigningKey> {
-        std::iter::once(&self.newest)
-            .chain(&self.older)
-            .find(|key| key.kid() == kid)
+        self.iter().find(|key| key.kid() == kid)
     }
 }
 
@@ -175,6 +178,7 @@ mod tests {
         assert_eq!(keys.newest(), &new);
         assert_eq!(keys.get("old"), Some(&old));
         assert_eq!(keys.get("gone"), None);
+        assert!(keys.iter().eq([&new, &old]));
     }
 
     #[test]

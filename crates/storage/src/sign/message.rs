@@ -16,17 +16,24 @@ pub(super) struct Message {
     pub(super) disposition: Disposition,
     pub(super) content_type: Option<String>,
     pub(super) purpose: Purpose,
+    pub(super) holder: Option<String>,
 }
 
 impl Message {
-    /// The label of this encoding. A change of the fields needs another one.
+    /// The labels of the encodings without and with a holder. A change of the fields needs another
+    /// one.
     const VERSION: &str = "stockroom signed url 1";
+    const VERSION_WITH_HOLDER: &str = "stockroom signed url 2";
 
     /// Each field with its length before it; what may be absent has a byte that says so. So no
     /// two messages share an encoding.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(256);
-        push(&mut bytes, Self::VERSION);
+        let version = match self.holder {
+            None => Self::VERSION,
+            Some(_) => Self::VERSION_WITH_HOLDER,
+        };
+        push(&mut bytes, version);
         push(&mut bytes, &self.kid);
         push(&mut bytes, self.method.as_str());
         push(&mut bytes, self.key.as_str());
@@ -35,6 +42,9 @@ impl Message {
         push_optional(&mut bytes, self.disposition.filename());
         push_optional(&mut bytes, self.content_type.as_deref());
         push(&mut bytes, self.purpose.as_str());
+        if let Some(holder) = &self.holder {
+            push(&mut bytes, holder);
+        }
         bytes
     }
 }

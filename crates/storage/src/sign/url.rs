@@ -1,6 +1,7 @@
 //! Signing and verifying URLs.
 
 use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -53,6 +54,9 @@ pub enum SignError {
     /// The media type could not stand in a header.
     #[error("the media type is not 1 to 255 visible ASCII characters and spaces")]
     ContentType,
+    /// The holder is no short text.
+    #[error("the holder is not 1 to 64 visible ASCII characters")]
+    Holder,
 }
 
 /// Why a URL is not honoured.
@@ -77,15 +81,19 @@ pub struct VerifiedUrl {
     pub content_type: Option<String>,
     /// What the URL was made for.
     pub purpose: Purpose,
+    /// On whose account the URL was made, in the words of whoever signed it.
+    pub holder: Option<String>,
     /// When the permission ends.
     pub expires_at: Timestamp,
 }
 
 /// Makes and checks URLs of the form
-/// `{base_url}/files/{key}?kid=&exp=&method=&disposition=&filename=&type=&purpose=&sig=`.
+/// `{base_url}/files/{key}?kid=&exp=&method=&disposition=&filename=&type=&purpose=&for=&sig=`.
+///
+/// Clones share their keys, so that these can be exchanged while the signer is in use.
 #[derive(Clone)]
 pub struct UrlSigner {
-    keys: SigningKeys,
+    keys: Arc<RwLock<Arc<SigningKeys>>>,
     base_url: Box<str>,
 }
 
@@ -95,9 +103,19 @@ impl UrlSigner {
     #[must_use]
     pub fn new(keys: SigningKeys, base_url: &str) -> Self {
         Self {
-            keys,
+            keys: Arc::new(RwLock::new(Arc::new(keys))),
             base_url: base_url.trim_end_matches('/').into(),
         }
+    }
+
+    /// Signs and verifies with these keys from now on, in all clones.
+    pub fn replace_keys(&self, keys: SigningKeys) {
+        let mut current = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        *current = Arc::new(keys);
+    }
+
+    fn keys(&self) -> Arc<SigningKeys> {
+        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// A URL that allows `request` for the object, from `now` on.
@@ -112,6 +130,22 @@ impl UrlSigner {
         purpose: Purpose,
         now: Timestamp,
     ) -> Result<SignedUrl, SignError> {
+        self.sign_for(None, key, request, purpose, now)
+    }
+
+    /// The same on the account of a holder, 1 to 64 visible ASCII characters: whoever verifies the
+    /// URL learns whom to ask whether the permission still stands.
+    ///
+    /// # Errors
+    /// As [`UrlSigner::sign`]; and when the holder is no such text.
+    pub fn sign_for(
+        &self,
+        holder: Option<&str>,
+        key: &Key,
+        request: &SignRequest,
+        purpose: Purpose,
+        now: Timestamp,
+    ) -> Result<SignedUrl, SignError> {
         let expires_in = request.expires_in;
         if expires_in.is_zero() || expires_in > MAX_EXPIRES_IN || expires_in.subsec_nanos() != 0 {
             return Err(SignError::Expiry);
@@ -119,11 +153,15 @@ impl UrlSigner {
         if !request.content_type.as_deref().is_none_or(is_media_type) {
             return Err(SignError::ContentType);
         }
+        if !holder.is_none_or(is_holder) {
+            return Err(SignError::Holder);
+        }
         // Rounded up, so that the permission lasts at least as long as was asked for.
         let expires_at_ms = now.after(expires_in).unix_ms();
         let expires_at_unix_seconds =
             expires_at_ms.div_euclid(1_000) + i64::from(expires_at_ms.rem_euclid(1_000) != 0);
-        let signing_key = self.keys.newest();
+        let keys = self.keys();
+        let signing_key = keys.newest();
         let message = Message {
             kid: signing_key.kid().into(),
             method: request.method,
@@ -132,6 +170,7 @@ impl UrlSigner {
             disposition: request.disposition.clone(),
             content_type: request.content_type.clone(),
             purpose,
+            holder: holder.map(str::to_owned),
         };
         let mac = signing_key.mac(&message.to_bytes());
         let (path, query) = (path_of(key), query_of(&message, &mac));
@@ -163,7 +202,8 @@ impl UrlSigner {
         if !is_canonical || !allows(message.method, method) {
             return Err(SignatureError::Bad);
         }
-        let signing_key = self.keys.get(&message.kid).ok_or(SignatureError::Bad)?;
+        let keys = self.keys();
+        let signing_key = keys.get(&message.kid).ok_or(SignatureError::Bad)?;
         let expected = signing_key.mac(&message.to_bytes());
         if !bool::from(expected.ct_eq(&mac)) {
             return Err(SignatureError::Bad);
@@ -178,6 +218,7 @@ impl UrlSigner {
             disposition: message.disposition,
             content_type: message.content_type,
             purpose: message.purpose,
+            holder: message.holder,
             expires_at,
         })
     }
@@ -185,7 +226,7 @@ impl UrlSigner {
 
 impl fmt::Debug for UrlSigner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "UrlSigner({}, {:?})", self.base_url, self.keys)
+        write!(f, "UrlSigner({}, {:?})", self.base_url, self.keys())
     }
 }
 
@@ -197,6 +238,10 @@ fn allows(signed: SignMethod, method: &str) -> bool {
 /// Whether a text can stand in a `Content-Type` header.
 pub(crate) fn is_media_type(text: &str) -> bool {
     (1..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic() || b == b' ')
+}
+
+fn is_holder(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
 }
 
 fn path_of(key: &Key) -> String {
@@ -221,8 +266,11 @@ fn query_of(message: &Message, mac: &[u8; 32]) -> String {
             query.extend(["&", name, "=", &encoded(value)]);
         }
     }
-    let (purpose, signature) = (message.purpose.as_str(), URL_SAFE_NO_PAD.encode(mac));
-    query.extend(["&purpose=", purpose, "&sig=", &signature]);
+    query.extend(["&purpose=", message.purpose.as_str()]);
+    if let Some(holder) = &message.holder {
+        query.extend(["&for=", &encoded(holder)]);
+    }
+    query.extend(["&sig=", &URL_SAFE_NO_PAD.encode(mac)]);
     query
 }
 
@@ -254,6 +302,7 @@ fn parsed(raw_path: &str, raw_query: &str) -> Option<(Message, [u8; 32])> {
         purpose: Purpose::ALL
             .into_iter()
             .find(|purpose| Some(purpose.as_str()) == values.purpose.as_deref())?,
+        holder: values.holder,
     };
     let mac = URL_SAFE_NO_PAD.decode(values.signature?).ok()?;
     Some((message, mac.try_into().ok()?))
@@ -269,6 +318,7 @@ struct Values {
     filename: Option<String>,
     content_type: Option<String>,
     purpose: Option<String>,
+    holder: Option<String>,
     signature: Option<String>,
 }
 
@@ -282,6 +332,7 @@ impl Values {
             "filename" => &mut self.filename,
             "type" => &mut self.content_type,
             "purpose" => &mut self.purpose,
+            "for" => &mut self.holder,
             "sig" => &mut self.signature,
             _ => return None,
         })

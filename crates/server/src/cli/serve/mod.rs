@@ -1,5 +1,6 @@
 //! `stockroom serve`: the server, until it is told to stop.
 
+mod reload;
 mod sample;
 mod shapes;
 
@@ -16,7 +17,7 @@ use super::error::CliError;
 use crate::app::App;
 use crate::assemble::assemble;
 use crate::exit::Exit;
-use crate::flows::entitle;
+use crate::flows::ledger;
 use crate::http::routes::router;
 use crate::http::server::{Timeouts, serve};
 use crate::workers::{engine, identity};
@@ -69,6 +70,7 @@ pub async fn run(context: &Context, args: ServeArgs) -> Result<Exit, CliError> {
     announce(context, &app, address, sample.as_ref())?;
     app.tasks.spawn(engine::run(app.clone()));
     tokio::spawn(stop_on_signal(app.shutdown.clone()));
+    reload::begin(&app, &context.loaded.config.signing);
     let timeouts = Timeouts {
         header: http.header_timeout,
         idle: http.idle_timeout,
@@ -97,7 +99,9 @@ async fn finish(app: &App, timeouts: Timeouts) {
     {
         tracing::warn!("background work that was still running is cut");
     }
-    entitle::flush(app).await;
+    if let Err(error) = ledger::flush(app).await {
+        tracing::error!(%error, "what buyers received last is not recorded");
+    }
     app.catalog.close().await;
 }
 

@@ -4,16 +4,17 @@ use axum::extract::State;
 use axum::response::Response;
 use http::{HeaderMap, Method};
 use serde::Deserialize;
-use stockroom_domain::{Action, AssetId};
-use stockroom_storage::{Disposition, Purpose};
+use stockroom_domain::{Action, AssetId, GrantKind};
+use stockroom_storage::Disposition;
 use utoipa::IntoParams;
 
 use crate::app::App;
 use crate::flows::deliver::{self, Delivery, Presentation};
-use crate::flows::entitle;
-use crate::http::assets::permitted;
+use crate::flows::ledger::{self, Account, Asker, Giving};
+use crate::http::address::ClientAddress;
+use crate::http::assets::{link_to, permitted};
 use crate::http::auth::Credentials;
-use crate::http::bytes::{DEFAULT_EXPIRES_IN, redirect, respond};
+use crate::http::bytes::{REDIRECT_EXPIRES_IN, asked_range, redirect, respond};
 use crate::http::extract::{Id, Query};
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::views::content_type;
@@ -40,6 +41,7 @@ pub struct DownloadQuery {
 pub async fn download(
     State(app): State<App>,
     credentials: Credentials,
+    address: Option<ClientAddress>,
     Id(id): Id<AssetId>,
     Query(query): Query<DownloadQuery>,
     method: Method,
@@ -48,6 +50,10 @@ pub async fn download(
     let asked = asked_delivery(query.delivery.as_deref())?;
     let permitted = permitted(&app, &credentials, id, Action::Download).await?;
     let details = &permitted.details;
+    let asker = Asker {
+        key: permitted.identity.key,
+        address: address.map(|ClientAddress(address)| address),
+    };
     let presentation = Presentation {
         disposition: Disposition::Attachment {
             filename: Some(details.asset.filename.as_str().to_owned()),
@@ -55,31 +61,22 @@ pub async fn download(
         content_type: Some(content_type(&details.asset)),
     };
     let object = &details.asset.object;
-    let response = match deliver::choose(&app, object, asked) {
-        Delivery::Stream => respond(&app, details.into(), &presentation, &method, &headers).await?,
-        Delivery::Redirect => {
-            let expires_in = DEFAULT_EXPIRES_IN;
-            let signed =
-                deliver::sign(&app, object, presentation, Purpose::Download, expires_in).await?;
-            redirect(&signed)?
+    let account = Account::of(&permitted.grant, details, asker);
+    match deliver::choose(&app, object, asked) {
+        Delivery::Stream => {
+            let on = account.as_ref().map(|it| (it, GrantKind::Stream));
+            respond(&app, details.into(), on, &presentation, &method, &headers).await
         }
-    };
-    if method == Method::GET && begins_a_download(&response) {
-        entitle::count(&app, &permitted.grant, details.purchase.as_ref()).await?;
-    }
-    Ok(response)
-}
-
-/// Whether the response hands out the beginning of the file, which makes it a download of its
-/// own; a part from further on continues one.
-fn begins_a_download(response: &Response) -> bool {
-    match response.status().as_u16() {
-        200 | 302 => true,
-        206 => response
-            .headers()
-            .get(http::header::CONTENT_RANGE)
-            .is_none_or(|range| range.as_bytes().starts_with(b"bytes 0-")),
-        _ => false,
+        Delivery::Redirect => {
+            let to = link_to(account.as_ref());
+            let link = deliver::sign(&app, object, presentation, to, REDIRECT_EXPIRES_IN).await?;
+            if let Some(account) = account.filter(|_| method == Method::GET) {
+                let range = asked_range(object, &headers);
+                let giving = Giving::link(GrantKind::Redirect, range, link.store);
+                ledger::charge(&app, &account, giving).await?;
+            }
+            redirect(&link.signed)
+        }
     }
 }
 

@@ -13,6 +13,8 @@ use stockroom_catalog::{AssetDetails, AssetQuery};
 use stockroom_domain::{Action, AssetId, Decision, Grant, permits};
 
 use crate::app::App;
+use crate::flows::deliver::LinkTo;
+use crate::flows::ledger::Account;
 use crate::http::auth::{Credentials, Identity};
 use crate::http::problem::Problem;
 
@@ -25,6 +27,14 @@ pub struct Permitted {
     pub details: AssetDetails,
     /// Why the caller may.
     pub grant: Grant,
+}
+
+/// What a link to an asset is made for.
+#[must_use]
+pub fn link_to(account: Option<&Account>) -> LinkTo {
+    account.map_or(LinkTo::Asset, |account| {
+        LinkTo::Purchased(account.purchase())
+    })
 }
 
 /// Recognises the caller and asks the gate, with one query for both.

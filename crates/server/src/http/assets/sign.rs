@@ -2,14 +2,14 @@
 
 use axum::extract::State;
 use serde::Deserialize;
-use stockroom_domain::{Action, AssetId};
-use stockroom_storage::Purpose;
+use stockroom_domain::{Action, AssetId, GrantKind};
 use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::flows::deliver::{self, Presentation};
-use crate::flows::entitle;
-use crate::http::assets::permitted;
+use crate::flows::ledger::{self, Account, Asker, Giving};
+use crate::http::address::ClientAddress;
+use crate::http::assets::{link_to, permitted};
 use crate::http::auth::Credentials;
 use crate::http::bytes::{parse_disposition, parse_expires_in};
 use crate::http::extract::{Id, JsonOrNothing};
@@ -36,6 +36,7 @@ pub struct SignBody {
 pub async fn sign(
     State(app): State<App>,
     credentials: Credentials,
+    address: Option<ClientAddress>,
     Id(id): Id<AssetId>,
     body: Result<JsonOrNothing<SignBody>, Problem>,
 ) -> Result<axum::Json<SignedUrlView>, Problem> {
@@ -48,15 +49,17 @@ pub async fn sign(
         content_type: Some(content_type(&details.asset)),
     };
     let expires_in = parse_expires_in(body.expires_in)?;
-    // Whoever has the URL can download, so handing it out is what counts.
-    entitle::count(&app, &permitted.grant, details.purchase.as_ref()).await?;
-    let signed = deliver::sign(
-        &app,
-        &details.asset.object,
-        presentation,
-        Purpose::Download,
-        expires_in,
-    )
-    .await?;
-    Ok(axum::Json(signed.into()))
+    let asker = Asker {
+        key: permitted.identity.key,
+        address: address.map(|ClientAddress(address)| address),
+    };
+    let account = Account::of(&permitted.grant, details, asker);
+    let object = &details.asset.object;
+    let to = link_to(account.as_ref());
+    let link = deliver::sign(&app, object, presentation, to, expires_in).await?;
+    if let Some(account) = account {
+        let giving = Giving::link(GrantKind::SignedUrl, 0..object.size_bytes, link.store);
+        ledger::charge(&app, &account, giving).await?;
+    }
+    Ok(axum::Json(link.signed.into()))
 }

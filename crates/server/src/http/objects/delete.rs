@@ -2,11 +2,12 @@
 
 use axum::extract::State;
 use http::{StatusCode, Uri};
+use stockroom_domain::Action;
 
 use crate::app::App;
 use crate::flows::objects;
 use crate::http::auth::Identity;
-use crate::http::objects::key_of;
+use crate::http::objects::{key_of, permitted};
 use crate::http::problem::{Problem, ProblemBody};
 
 /// Deletes an object: at once for readers, its bytes after the grace period.
@@ -21,7 +22,7 @@ pub async fn delete(
     identity: Identity,
     uri: Uri,
 ) -> Result<StatusCode, Problem> {
-    identity.require_operator()?;
+    permitted(&app, &identity, Action::Change)?;
     objects::retire(&app, &key_of(&uri, "")?).await?;
     Ok(StatusCode::NO_CONTENT)
 }

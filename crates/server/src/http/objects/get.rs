@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::response::Response;
 use http::{HeaderMap, Method, Uri};
+use stockroom_domain::Action;
 use stockroom_storage::Disposition;
 
 use crate::app::App;
@@ -10,7 +11,7 @@ use crate::flows::deliver::Presentation;
 use crate::flows::objects;
 use crate::http::auth::Identity;
 use crate::http::bytes::respond;
-use crate::http::objects::{key_of, metadata_headers};
+use crate::http::objects::{key_of, metadata_headers, permitted};
 use crate::http::problem::{Problem, ProblemBody};
 
 /// Reads an object, with ranges and conditions as in RFC 9110.
@@ -29,13 +30,13 @@ pub async fn get(
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    identity.require_operator()?;
+    permitted(&app, &identity, Action::Download)?;
     let row = objects::find(&app, &key_of(&uri, "")?).await?;
     let presentation = Presentation {
         disposition: Disposition::Attachment { filename: None },
         content_type: Some(row.object.content_type.clone()),
     };
-    let mut response = respond(&app, (&row).into(), &presentation, &method, &headers).await?;
+    let mut response = respond(&app, (&row).into(), None, &presentation, &method, &headers).await?;
     response
         .headers_mut()
         .extend(metadata_headers(&row.object.metadata));

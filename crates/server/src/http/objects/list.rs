@@ -3,13 +3,14 @@
 use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
-use stockroom_domain::KeyPrefix;
+use stockroom_domain::{Action, KeyPrefix};
 use utoipa::IntoParams;
 
 use crate::app::App;
 use crate::http::auth::Identity;
 use crate::http::codes::Code;
 use crate::http::extract::Query;
+use crate::http::objects::permitted;
 use crate::http::page::{List, PageQuery};
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::views::ObjectView;
@@ -34,7 +35,7 @@ pub async fn list(
     Query(query): Query<ObjectsQuery>,
     Query(page): Query<PageQuery>,
 ) -> Result<Json<List<ObjectView>>, Problem> {
-    identity.require_operator()?;
+    permitted(&app, &identity, Action::ReadRecord)?;
     let prefix: KeyPrefix = query.prefix.unwrap_or_default().parse().map_err(|error| {
         Problem::new(
             Code::InvalidKey,

@@ -11,10 +11,13 @@ pub mod sign;
 use std::collections::BTreeMap;
 
 use http::{HeaderMap, Uri};
-use stockroom_domain::Key;
+use stockroom_domain::{Action, Decision, Denial, Key, Target, permits};
 use stockroom_storage::Metadata;
 
+use crate::app::App;
 use crate::flows::publish::object_key;
+use crate::http::auth::Identity;
+use crate::http::codes::Code;
 use crate::http::extract::decoded_tail;
 use crate::http::problem::Problem;
 
@@ -22,6 +25,21 @@ const PATH: &str = "/v1/objects/";
 
 /// Headers that begin with this carry user metadata: `Stockroom-Meta-Artist: u-42`.
 const META: &str = "stockroom-meta-";
+
+/// Asks the gate. It needs to know nothing of an object: all of them are the operator's.
+///
+/// # Errors
+/// 401 without a key, 403 with another one than an operator's.
+pub fn permitted(app: &App, identity: &Identity, action: Action) -> Result<(), Problem> {
+    match permits(&identity.caller, Target::Object, action, app.clock.now()) {
+        Decision::Allow(_) => Ok(()),
+        Decision::Deny(Denial::Unauthenticated) => Err(Problem::unauthenticated()),
+        Decision::Deny(_) => Err(Problem::new(
+            Code::Forbidden,
+            "Objects are for the key of an operator who acts for nobody else.",
+        )),
+    }
+}
 
 /// The key that the raw path names, decoded once.
 ///

@@ -3,6 +3,7 @@
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
+use stockroom_domain::Action;
 
 use crate::app::App;
 use crate::flows::objects;
@@ -10,7 +11,7 @@ use crate::flows::receive::Intake;
 use crate::http::auth::Identity;
 use crate::http::body::{announced_bytes, incoming, to_its_end};
 use crate::http::digest::expected_sha256;
-use crate::http::objects::{key_of, metadata_of};
+use crate::http::objects::{key_of, metadata_of, permitted};
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::views::ObjectView;
 
@@ -31,7 +32,7 @@ pub async fn put(
     identity: Identity,
     request: Request,
 ) -> Result<Response, Problem> {
-    identity.require_operator()?;
+    permitted(&app, &identity, Action::Change)?;
     let headers = request.headers();
     let content_type = headers
         .get(header::CONTENT_TYPE)

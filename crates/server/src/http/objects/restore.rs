@@ -3,11 +3,12 @@
 use axum::Json;
 use axum::extract::State;
 use http::Uri;
+use stockroom_domain::Action;
 
 use crate::app::App;
 use crate::flows::objects;
 use crate::http::auth::Identity;
-use crate::http::objects::key_of;
+use crate::http::objects::{key_of, permitted};
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::views::ObjectView;
 
@@ -27,7 +28,7 @@ pub async fn restore(
     identity: Identity,
     uri: Uri,
 ) -> Result<Json<ObjectView>, Problem> {
-    identity.require_operator()?;
+    permitted(&app, &identity, Action::Restore)?;
     let object = objects::restore(&app, &key_of(&uri, SUFFIX)?).await?;
     Ok(Json(object.into()))
 }

@@ -2,16 +2,16 @@
 
 use axum::extract::State;
 use http::Uri;
-use stockroom_storage::Purpose;
+use stockroom_domain::Action;
 
 use crate::app::App;
-use crate::flows::deliver::{self, Presentation};
+use crate::flows::deliver::{self, LinkTo, Presentation};
 use crate::flows::objects;
 use crate::http::assets::sign::SignBody;
 use crate::http::auth::Identity;
 use crate::http::bytes::{parse_disposition, parse_expires_in};
 use crate::http::extract::JsonOrNothing;
-use crate::http::objects::key_of;
+use crate::http::objects::{key_of, permitted};
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::views::SignedUrlView;
 
@@ -29,7 +29,7 @@ pub async fn sign(
     uri: Uri,
     body: Result<JsonOrNothing<SignBody>, Problem>,
 ) -> Result<axum::Json<SignedUrlView>, Problem> {
-    identity.require_operator()?;
+    permitted(&app, &identity, Action::SignUrl)?;
     let JsonOrNothing(body) = body?;
     let row = objects::find(&app, &key_of(&uri, "/signed-url")?).await?;
     let presentation = Presentation {
@@ -37,7 +37,6 @@ pub async fn sign(
         content_type: Some(row.object.content_type.clone()),
     };
     let expires_in = parse_expires_in(body.expires_in)?;
-    let signed =
-        deliver::sign(&app, &row.object, presentation, Purpose::Object, expires_in).await?;
-    Ok(axum::Json(signed.into()))
+    let link = deliver::sign(&app, &row.object, presentation, LinkTo::Object, expires_in).await?;
+    Ok(axum::Json(link.signed.into()))
 }

@@ -8,7 +8,7 @@ use stockroom_domain::Subject;
 use utoipa::IntoParams;
 
 use crate::app::App;
-use crate::flows::entitle;
+use crate::flows::ledger;
 use crate::http::auth::Identity;
 use crate::http::codes::Code;
 use crate::http::extract::Query;
@@ -49,7 +49,8 @@ pub async fn list(
         buyer: buyer(&identity, query.buyer)?,
         model_id,
     };
-    entitle::flush(&app).await;
+    // Without it the counts are a moment old, which is no reason to refuse.
+    let _ = ledger::flush(&app).await;
     let purchases = app.catalog.list_purchases(&filter, &page.page()?).await?;
     let now = app.clock.now();
     Ok(Json(List::of(purchases, |row| PurchaseView::of(row, now))))
