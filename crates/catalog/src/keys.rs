@@ -1,5 +1,6 @@
 //! API keys: what is stored is the SHA-256 of a key, never the key.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use sqlx::any::AnyRow;
@@ -40,11 +41,13 @@ pub struct NewKey {
     pub expires_at: Option<Timestamp>,
 }
 
-/// A stored key, without its hash.
+/// A stored key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyRow {
     /// Its id.
     pub id: KeyId,
+    /// The hash it is found by.
+    pub hash: KeyHash,
     /// What it may do.
     pub role: Role,
     /// Whose it is.
@@ -57,7 +60,7 @@ pub struct KeyRow {
     pub expires_at: Option<Timestamp>,
     /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
-    /// When it was last used, as far as [`Catalog::touch_key`] was told.
+    /// When it was last used, as far as [`Catalog::touch_keys`] was told.
     pub last_used_at: Option<Timestamp>,
 }
 
@@ -73,6 +76,11 @@ impl KeyRow {
         let row = record(row);
         Ok(Self {
             id: row.parsed("key_id")?,
+            hash: KeyHash(
+                row.bytes("key_hash")?
+                    .try_into()
+                    .map_err(|error| row.corrupt("key_hash", &error))?,
+            ),
             role: row.parsed("key_role")?,
             subject: row.parsed_or_null("key_subject")?,
             name: row.text_or_null("key_name")?.map(str::to_owned),
@@ -96,7 +104,7 @@ const fn record(row: &AnyRow) -> Record<'_> {
 /// The columns of `keys k`.
 macro_rules! key_columns {
     () => {
-        "k.id AS key_id, k.role AS key_role, k.subject AS key_subject, k.name AS key_name, \
+        "k.id AS key_id, k.hash AS key_hash, k.role AS key_role, k.subject AS key_subject, k.name AS key_name, \
          k.created_at AS key_created_at, k.expires_at AS key_expires_at, \
          k.revoked_at AS key_revoked_at, k.last_used_at AS key_last_used_at"
     };
@@ -128,6 +136,7 @@ impl Catalog {
         .await?;
         Ok(KeyRow {
             id: key.id,
+            hash: key.hash,
             role: key.role,
             subject: key.subject.clone(),
             name: key.name.clone(),
@@ -151,6 +160,25 @@ impl Catalog {
                 " FROM keys k WHERE k.hash = $1"
             ))
             .bind(hash.0.to_vec()),
+        )
+        .await?
+        .as_ref()
+        .map(KeyRow::read)
+        .transpose()
+    }
+
+    /// The key with this id, also when it was revoked or has ended.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn find_key_by_id(&self, id: KeyId) -> Result<Option<KeyRow>> {
+        self.fetch_optional(
+            sql(concat!(
+                "SELECT ",
+                key_columns!(),
+                " FROM keys k WHERE k.id = $1"
+            ))
+            .bind(id.to_string()),
         )
         .await?
         .as_ref()
@@ -196,19 +224,27 @@ impl Catalog {
             .ok_or(CatalogError::NotFound(Noun::Key))
     }
 
-    /// Notes that a key was used. This is a write that waits for the disk, so call it at most
-    /// once a minute for each key. A key that is not there any more is no error.
+    /// Notes when keys were last used, all or none. This is a write that waits for the disk, so
+    /// call it at most once a minute for each key. A key that is not there any more is no error.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn touch_key(&self, id: KeyId, now: Timestamp) -> Result<()> {
-        self.execute(
-            sql("UPDATE keys SET last_used_at = $2
-                 WHERE id = $1 AND coalesce(last_used_at, 0) < $2")
-            .bind(id.to_string())
-            .bind(now.unix_ms()),
-        )
-        .await
-        .map(drop)
+    pub async fn touch_keys(&self, uses: &BTreeMap<KeyId, Timestamp>) -> Result<()> {
+        // Keys come in one order everywhere, so that two calls never wait for each other.
+        self.retried(|| self.try_touch_keys(uses)).await
+    }
+
+    async fn try_touch_keys(&self, uses: &BTreeMap<KeyId, Timestamp>) -> Result<()> {
+        let mut tx = self.begin().await?;
+        for (id, used_at) in uses {
+            tx.execute(
+                sql("UPDATE keys SET last_used_at = $2
+                     WHERE id = $1 AND coalesce(last_used_at, 0) < $2")
+                .bind(id.to_string())
+                .bind(used_at.unix_ms()),
+            )
+            .await?;
+        }
+        tx.commit().await
     }
 }

@@ -9,6 +9,7 @@
 
 mod address;
 mod assets;
+mod audit;
 mod connect;
 mod counts;
 mod dialect;
@@ -37,6 +38,7 @@ mod verification;
 mod view;
 
 pub use assets::{AssetRow, NewAsset};
+pub use audit::AuditRow;
 pub use connect::{Catalog, ConnectOptions, Probe};
 pub use counts::{StateCount, UnderPlaced};
 pub use dialect::Dialect;

@@ -33,6 +33,10 @@ const SQLITE: &[Migration] = &[
         version: 4,
         text: include_str!("../migrations/sqlite/0004_refunds.sql"),
     },
+    Migration {
+        version: 5,
+        text: include_str!("../migrations/sqlite/0005_audit.sql"),
+    },
 ];
 
 const POSTGRES: &[Migration] = &[
@@ -51,6 +55,10 @@ const POSTGRES: &[Migration] = &[
     Migration {
         version: 4,
         text: include_str!("../migrations/postgres/0004_refunds.sql"),
+    },
+    Migration {
+        version: 5,
+        text: include_str!("../migrations/postgres/0005_audit.sql"),
     },
 ];
 

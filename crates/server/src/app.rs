@@ -14,9 +14,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{CallerSettings, Delivery, EngineSettings, PurchaseEventSettings, S3Settings};
+use crate::flows::keys::KeyUses;
 use crate::flows::ledger::Ledger;
 use crate::flows::overview::LastCounts;
 use crate::flows::receive::Received;
+use crate::http::limits::RateLimits;
 use crate::telemetry::metrics::Metrics;
 use crate::workers::pace::Pace;
 use crate::workers::scrub::Budgets;
@@ -58,10 +60,14 @@ pub struct Parts {
     pub limits: Limits,
     /// What callers may do, and what is believed of them.
     pub callers: CallerSettings,
+    /// How often callers have asked.
+    pub rate_limits: RateLimits,
     /// Where this server is reached, without a slash at the end.
     pub public_url: String,
     /// What was given on the account of purchases and is not in the catalog yet.
     pub ledger: Ledger,
+    /// Uses of keys that are not in the catalog yet.
+    pub key_uses: KeyUses,
     /// What was counted last for whoever watches the stores.
     pub last_counts: LastCounts,
     /// Work that must end before the process does.

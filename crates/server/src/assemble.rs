@@ -15,8 +15,10 @@ use tokio_util::task::TaskTracker;
 
 use crate::app::{App, Limits, Parts};
 use crate::config::{Config, S3Settings, SigningKeysError};
+use crate::flows::keys::KeyUses;
 use crate::flows::ledger::Ledger;
 use crate::flows::overview::LastCounts;
+use crate::http::limits::RateLimits;
 use crate::telemetry::metrics::Metrics;
 use crate::workers::identity::label_key;
 use crate::workers::pace::Pace;
@@ -95,8 +97,10 @@ pub async fn parts(
             delete_grace: config.storage.delete_grace,
         },
         callers: config.callers.clone(),
+        rate_limits: RateLimits::new(&config.callers),
         public_url: public_url.to_owned(),
         ledger: Ledger::default(),
+        key_uses: KeyUses::default(),
         last_counts: LastCounts::default(),
         tasks: TaskTracker::new(),
         shutdown: CancellationToken::new(),

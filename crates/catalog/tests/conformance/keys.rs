@@ -1,5 +1,7 @@
 //! API keys.
 
+use std::collections::BTreeMap;
+
 use stockroom_catalog::{CatalogError, Conflict, KeyHash, NewKey, Page};
 use stockroom_domain::{KeyId, Role};
 
@@ -35,7 +37,11 @@ async fn a_key_is_found_by_its_hash(lab: &Lab) {
         lab.catalog.find_key(&key.hash).await.unwrap(),
         Some(row.clone())
     );
-    assert_eq!(row.name, key.name);
+    assert_eq!((&row.name, row.hash), (&key.name, key.hash));
+    let by_id = lab.catalog.find_key_by_id(key.id).await.unwrap();
+    assert_eq!(by_id, Some(row.clone()));
+    let unknown = lab.id(KeyId::generate);
+    assert_eq!(lab.catalog.find_key_by_id(unknown).await.unwrap(), None);
     assert!(row.is_usable(key.created_at));
     assert!(!row.is_usable(key.expires_at.unwrap()));
     let other = KeyHash(lab.bytes());
@@ -98,13 +104,18 @@ async fn a_revoked_key_stays_and_opens_nothing(lab: &Lab) {
 async fn the_last_use_only_moves_forward(lab: &Lab) {
     let key = new_key(lab);
     lab.catalog.insert_key(&key).await.unwrap();
+    let other = lab.catalog.insert_key(&new_key(lab)).await.unwrap();
+    let unknown = lab.id(KeyId::generate);
     let (earlier, later) = (lab.now(), lab.now());
-    lab.catalog.touch_key(key.id, later).await.unwrap();
-    lab.catalog.touch_key(key.id, earlier).await.unwrap();
+    for used_at in [later, earlier] {
+        let uses = [(key.id, used_at), (unknown, used_at)].into();
+        lab.catalog.touch_keys(&uses).await.unwrap();
+    }
     let row = lab.catalog.find_key(&key.hash).await.unwrap().unwrap();
     assert_eq!(row.last_used_at, Some(later));
-    let unknown = lab.id(KeyId::generate);
-    lab.catalog.touch_key(unknown, later).await.unwrap();
+    let untouched = lab.catalog.find_key_by_id(other.id).await.unwrap();
+    assert_eq!(untouched, Some(other));
+    lab.catalog.touch_keys(&BTreeMap::new()).await.unwrap();
 }
 
 async fn a_user_key_without_a_user_is_refused(lab: &Lab) {

@@ -8,6 +8,7 @@
 )]
 
 mod assets;
+mod audit;
 mod connect;
 mod damaged;
 mod downloads;

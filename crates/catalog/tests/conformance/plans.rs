@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor, Row};
 use stockroom_catalog::{
-    AssetQuery, Dialect, Given, GrantBatch, GrantEnd, KeyHash, LateEnd, ModelFilter, ModelPatch,
-    NewGrant, NewKey, NewModel, ObjectRow, Page, PlacementStep, PurchaseFilter, VisibleTo,
+    AssetQuery, AuditRow, Dialect, Given, GrantBatch, GrantEnd, KeyHash, LateEnd, ModelFilter,
+    ModelPatch, NewGrant, NewKey, NewModel, ObjectRow, Page, PlacementStep, PurchaseFilter,
+    VisibleTo,
 };
 use stockroom_domain::{
-    AssetId, GrantId, GrantKind, KeyId, KeyPrefix, LedgerId, ModelStatus, PlacementState,
+    AssetId, AuditId, GrantId, GrantKind, KeyId, KeyPrefix, LedgerId, ModelStatus, PlacementState,
     PurchaseId, Role, StoreName,
 };
 use tracing::field::{Field, Visit};
@@ -52,6 +53,9 @@ impl Visit for Statements {
 const FILL: &str = "
     INSERT INTO keys (id, hash, role, created_at)
         SELECT 'key_' || i, decode(md5(i::text) || md5(i::text), 'hex'), 'operator', i
+        FROM generate_series(1, 20000) i;
+    INSERT INTO audit_log (id, at, key_id, action)
+        SELECT 'aud_' || i, i, 'key_' || 1 + i % 1000, 'POST /v1/models'
         FROM generate_series(1, 20000) i;
     INSERT INTO models (id, artist, title, tags, search_text, status, created_at, updated_at)
         SELECT 'mdl_' || i, 'artist' || i % 1000, '', '[]', '',
@@ -341,12 +345,30 @@ async fn call_keys_and_models(lab: &Lab) {
     };
     let row = catalog.insert_key(&new).await.unwrap();
     catalog.find_key(&new.hash).await.unwrap();
-    catalog.touch_key(row.id, lab.now()).await.unwrap();
+    let uses = [(row.id, lab.now())].into();
+    catalog.touch_keys(&uses).await.unwrap();
+    catalog.find_key_by_id(row.id).await.unwrap();
     catalog.revoke_key(row.id, lab.now()).await.unwrap();
     catalog.revoke_key(row.id, lab.now()).await.unwrap();
     catalog.instance("x", lab.now()).await.unwrap();
     for page in pages(&row.id.to_string()) {
         catalog.list_keys(&page).await.unwrap();
+    }
+    let entry = AuditRow {
+        id: lab.id(AuditId::generate),
+        at: lab.now(),
+        key: Some(row.id),
+        action: "POST /v1/models".to_owned(),
+        target: None,
+        status: None,
+        request_id: None,
+        address: None,
+    };
+    catalog.record_audit(&entry).await.unwrap();
+    for page in pages(&entry.id.to_string()) {
+        for key in [None, Some(row.id)] {
+            catalog.list_audit(key, &page).await.unwrap();
+        }
     }
 
     let model = catalog

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
-use stockroom_catalog::{Catalog, KeyRow, NewKey, Page};
-use stockroom_domain::{KeyId, Role, Subject, Timestamp};
+use stockroom_catalog::{AuditRow, Catalog, KeyRow, Page};
+use stockroom_domain::{AuditId, KeyId, Role, Subject, Timestamp};
 
 use super::Context;
 use super::error::CliError;
 use crate::config::parse_duration;
 use crate::exit::Exit;
-use crate::secret_key::SecretKey;
+use crate::flows::keys::{self, KeyRequest, SubjectFault};
 
 /// What to do with keys.
 #[derive(Debug, Subcommand)]
@@ -100,7 +100,7 @@ pub async fn run(context: &Context, command: KeyCommand) -> Result<Exit, CliErro
 fn check(command: KeyCommand) -> Result<Request, CliError> {
     match command {
         KeyCommand::Create(args) => {
-            check_subject(args.role, args.subject.as_ref())?;
+            keys::check_subject(args.role, args.subject.as_ref()).map_err(wrong_subject)?;
             Ok(Request::Create(args))
         }
         KeyCommand::List => Ok(Request::List),
@@ -111,35 +111,23 @@ fn check(command: KeyCommand) -> Result<Request, CliError> {
     }
 }
 
-/// Users have a subject, and only they: a shop's key with one would look as if it were limited to
-/// that user.
-fn check_subject(role: Role, subject: Option<&Subject>) -> Result<(), CliError> {
-    match (role.needs_subject(), subject) {
-        (true, None) => Err(CliError::usage(format!(
-            "A key with the role {role} belongs to a user."
-        ))
-        .with_fix("Add --subject and the shop's id of the user.")),
-        (false, Some(_)) => Err(CliError::usage(format!(
-            "A key with the role {role} belongs to no user."
-        ))
-        .with_fix("Leave --subject out; --name can say what the key is for.")),
-        (true, Some(_)) | (false, None) => Ok(()),
-    }
+fn wrong_subject(fault: SubjectFault) -> CliError {
+    CliError::usage(fault.to_string()).with_fix(match fault {
+        SubjectFault::Missing(_) => "Add --subject and the shop's id of the user.",
+        SubjectFault::Needless(_) => "Leave --subject out; --name can say what the key is for.",
+    })
 }
 
 async fn create(context: &Context, catalog: &Catalog, args: CreateArgs) -> Result<(), CliError> {
     let (now, entropy) = (context.clock.now(), context.entropy.as_ref());
-    let secret = SecretKey::generate(entropy);
-    let new = NewKey {
-        id: KeyId::generate(now, entropy),
-        hash: secret.hash(),
+    let request = KeyRequest {
         role: args.role,
         subject: args.subject,
         name: args.name,
-        created_at: now,
         expires_at: args.expires.map(|lifetime| now.after(lifetime)),
     };
-    let key = catalog.insert_key(&new).await?;
+    let (secret, key) = keys::create(catalog, entropy, now, request).await?;
+    record(context, catalog, "stockroom key create", key.id).await;
     let created = Created {
         id: key.id,
         key: secret.reveal(),
@@ -190,6 +178,7 @@ async fn list(context: &Context, catalog: &Catalog) -> Result<(), CliError> {
 
 async fn revoke(context: &Context, catalog: &Catalog, id: KeyId) -> Result<(), CliError> {
     let was_usable = catalog.revoke_key(id, context.clock.now()).await?;
+    record(context, catalog, "stockroom key revoke", id).await;
     let text = if was_usable {
         format!("{id} is revoked.")
     } else {
@@ -198,6 +187,24 @@ async fn revoke(context: &Context, catalog: &Catalog, id: KeyId) -> Result<(), C
     context
         .output
         .result(&serde_json::json!({"id": id, "revoked": true}), &text)
+}
+
+/// Puts on record what was done here. What was done stays done when that fails.
+async fn record(context: &Context, catalog: &Catalog, action: &str, key: KeyId) {
+    let now = context.clock.now();
+    let row = AuditRow {
+        id: AuditId::generate(now, context.entropy.as_ref()),
+        at: now,
+        key: None,
+        action: action.to_owned(),
+        target: Some(key.to_string()),
+        status: None,
+        request_id: None,
+        address: None,
+    };
+    if let Err(error) = catalog.record_audit(&row).await {
+        tracing::error!(%error, action, %key, "what was done is not recorded");
+    }
 }
 
 fn lifetime(text: &str) -> Result<Duration, &'static str> {

@@ -24,7 +24,7 @@ mod variable;
 
 use std::path::PathBuf;
 
-pub use callers::CallerSettings;
+pub use callers::{CallerSettings, CorsOrigins, Rate};
 pub use database::DatabaseSettings;
 pub use engine::EngineSettings;
 pub use environment::Environment;

@@ -135,7 +135,10 @@ fn nothing_set_is_the_embedded_default() {
     assert_eq!(http.idle_timeout, Duration::from_secs(60));
     assert_eq!(http.shutdown_grace, Duration::from_secs(30));
     let expected = CallerSettings {
+        rate_limit_per_key: None,
+        rate_limit_per_address: None,
         trusted_proxies: Vec::new(),
+        cors_origins: CorsOrigins::None,
     };
     assert_eq!(callers, &expected);
     assert!(purchase_events.standard.is_empty() && purchase_events.stripe.is_empty());
@@ -276,7 +279,10 @@ fn every_setting_with_a_bad_value_is_named_once_with_its_source() {
         ("HEADER_TIMEOUT", "1ms"),
         ("IDLE_TIMEOUT", "60"),
         ("SHUTDOWN_GRACE", "-1s"),
+        ("RATE_LIMIT_PER_KEY", "100"),
+        ("RATE_LIMIT_PER_ADDRESS", "1/h"),
         ("TRUSTED_PROXIES", "proxy.example"),
+        ("CORS_ORIGINS", "shop.example"),
         ("SIGNING_KEYS", "k:canary"),
         ("PURCHASE_WEBHOOK_SECRETS", "whsec_canary"),
         ("STRIPE_WEBHOOK_SECRETS", "sk_live_canary"),

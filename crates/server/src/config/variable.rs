@@ -77,7 +77,10 @@ pub(super) const MAX_FORM_FILES: Variable = Variable::named("MAX_FORM_FILES");
 pub(super) const HEADER_TIMEOUT: Variable = Variable::named("HEADER_TIMEOUT");
 pub(super) const IDLE_TIMEOUT: Variable = Variable::named("IDLE_TIMEOUT");
 pub(super) const SHUTDOWN_GRACE: Variable = Variable::named("SHUTDOWN_GRACE");
+pub(super) const RATE_LIMIT_PER_KEY: Variable = Variable::named("RATE_LIMIT_PER_KEY");
+pub(super) const RATE_LIMIT_PER_ADDRESS: Variable = Variable::named("RATE_LIMIT_PER_ADDRESS");
 pub(super) const TRUSTED_PROXIES: Variable = Variable::named("TRUSTED_PROXIES");
+pub(super) const CORS_ORIGINS: Variable = Variable::named("CORS_ORIGINS");
 pub(super) const SIGNING_KEYS: Variable = Variable::named("SIGNING_KEYS").secret().or_file();
 pub(super) const PURCHASE_WEBHOOK_SECRETS: Variable = Variable::named("PURCHASE_WEBHOOK_SECRETS")
     .secret()
@@ -91,7 +94,7 @@ pub(super) const LOG: Variable = Variable::named("LOG");
 pub(super) const LOG_FORMAT: Variable = Variable::named("LOG_FORMAT");
 
 /// All settings. What is not in this list is read from nowhere.
-pub(super) const ALL: [Variable; 33] = [
+pub(super) const ALL: [Variable; 36] = [
     DATA_DIR,
     STORAGE_MODE,
     STORAGE_DIR,
@@ -119,7 +122,10 @@ pub(super) const ALL: [Variable; 33] = [
     HEADER_TIMEOUT,
     IDLE_TIMEOUT,
     SHUTDOWN_GRACE,
+    RATE_LIMIT_PER_KEY,
+    RATE_LIMIT_PER_ADDRESS,
     TRUSTED_PROXIES,
+    CORS_ORIGINS,
     SIGNING_KEYS,
     PURCHASE_WEBHOOK_SECRETS,
     STRIPE_WEBHOOK_SECRETS,

@@ -9,6 +9,7 @@
 pub mod deliver;
 pub mod error;
 pub mod explain;
+pub mod keys;
 pub mod ledger;
 pub mod objects;
 pub mod orders;

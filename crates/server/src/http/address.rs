@@ -115,6 +115,21 @@ mod tests {
         address.to_string()
     }
 
+    #[tokio::test]
+    async fn a_handler_gets_the_address_where_there_is_one() {
+        let mut request = Request::new(axum::body::Body::empty());
+        assert_eq!(note(&mut request, &[]), None);
+        request
+            .extensions_mut()
+            .insert(Peer("::ffff:192.0.2.1".parse().unwrap()));
+        let noted = note(&mut request, &[]);
+        let (mut parts, _) = request.into_parts();
+        let got =
+            <ClientAddress as OptionalFromRequestParts<()>>::from_request_parts(&mut parts, &());
+        assert_eq!(got.await, Ok(noted));
+        assert_eq!(noted, Some(ClientAddress("192.0.2.1".parse().unwrap())));
+    }
+
     #[test]
     fn nobody_is_believed_unless_the_operator_says_so() {
         assert_eq!(found("192.0.2.1", &["203.0.113.5"], &[]), "192.0.2.1");

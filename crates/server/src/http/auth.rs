@@ -5,8 +5,11 @@ use http::header::{self, HeaderMap};
 use http::request::Parts;
 use stockroom_catalog::{KeyHash, KeyRow};
 use stockroom_domain::{Caller, KeyId, Role, Subject, Timestamp};
+use subtle::ConstantTimeEq as _;
 
 use crate::app::App;
+use crate::flows::keys;
+use crate::http::audit::OperatorKey;
 use crate::http::codes::Code;
 use crate::http::problem::Problem;
 use crate::secret_key::SecretKey;
@@ -17,8 +20,10 @@ pub const ACT_AS: &str = "stockroom-act-as";
 /// What a request says about its caller, before the catalog was asked.
 #[derive(Debug, Clone)]
 pub struct Credentials {
-    secret: Option<SecretKey>,
+    key_hash: Option<KeyHash>,
     acting_for: Option<Subject>,
+    /// Who wants to know when it is an operator.
+    record: Option<OperatorKey>,
 }
 
 /// A caller whose key was found and is valid.
@@ -39,9 +44,12 @@ impl Credentials {
     /// 401 when `Authorization` holds anything but one well-formed key; 400 when
     /// `Stockroom-Act-As` is no subject.
     pub fn from_headers(headers: &HeaderMap) -> Result<Self, Problem> {
-        let secret = match one(headers, header::AUTHORIZATION.as_str()) {
+        let key_hash = match one(headers, header::AUTHORIZATION.as_str()) {
             One::None => None,
-            One::Value(value) => Some(bearer(value).ok_or_else(Problem::unauthenticated)?),
+            One::Value(value) => {
+                let secret = bearer(value).ok_or_else(Problem::unauthenticated)?;
+                Some(secret.hash())
+            }
             One::Unreadable => return Err(Problem::unauthenticated()),
         };
         let acting_for = match one(headers, ACT_AS) {
@@ -55,13 +63,17 @@ impl Credentials {
                 ));
             }
         };
-        Ok(Self { secret, acting_for })
+        Ok(Self {
+            key_hash,
+            acting_for,
+            record: None,
+        })
     }
 
     /// What the catalog knows the key by.
     #[must_use]
-    pub fn key_hash(&self) -> Option<KeyHash> {
-        self.secret.as_ref().map(SecretKey::hash)
+    pub const fn key_hash(&self) -> Option<KeyHash> {
+        self.key_hash
     }
 
     /// The user that the caller says it acts for.
@@ -70,13 +82,37 @@ impl Credentials {
         self.acting_for.as_ref()
     }
 
-    /// The caller, once the catalog said which key it is.
+    /// The caller, once the catalog said which key it is: what every call with a key passes. It
+    /// is counted, the use of the key is noted, and an operator is put on record.
+    ///
+    /// # Errors
+    /// As [`Credentials::identify`]; 429 when the key calls too often.
+    pub fn recognise(
+        &self,
+        app: &App,
+        found: Option<&KeyRow>,
+        now: Timestamp,
+    ) -> Result<Identity, Problem> {
+        let identity = self.identify(found, now)?;
+        if let Some(key) = found
+            && identity.key.is_some()
+        {
+            app.rate_limits.admit_key(key.id)?;
+            if let Some(record) = &self.record {
+                record.note(&identity);
+            }
+            keys::note_use(app, key, now);
+        }
+        Ok(identity)
+    }
+
+    /// The caller by the catalog's row of the key.
     ///
     /// # Errors
     /// 401 when a key was sent that does not exist, was revoked or has expired; 403 when a key
     /// that belongs to one user names another.
-    pub fn identify(&self, found: Option<KeyRow>, now: Timestamp) -> Result<Identity, Problem> {
-        if self.secret.is_none() {
+    pub fn identify(&self, found: Option<&KeyRow>, now: Timestamp) -> Result<Identity, Problem> {
+        let Some(sent) = self.key_hash else {
             return match self.acting_for {
                 None => Ok(Identity {
                     caller: Caller::Anonymous,
@@ -85,11 +121,13 @@ impl Credentials {
                 }),
                 Some(_) => Err(Problem::unauthenticated()),
             };
-        }
+        };
         let key = found
+            // The query found it by this hash. Were it ever to find another, that opens nothing.
+            .filter(|key| key.hash.0.ct_eq(&sent.0).into())
             .filter(|key| key.is_usable(now))
             .ok_or_else(Problem::unauthenticated)?;
-        let caller = match (key.role, key.subject, self.acting_for.clone()) {
+        let caller = match (key.role, key.subject.clone(), self.acting_for.clone()) {
             (Role::Operator, _, None) => Caller::Operator,
             (Role::Operator | Role::Service, _, acting_for) => Caller::Service { acting_for },
             (Role::Artist, Some(subject), None) => Caller::Artist(subject),
@@ -154,7 +192,9 @@ impl FromRequestParts<App> for Credentials {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Problem> {
-        Self::from_headers(&parts.headers)
+        let mut credentials = Self::from_headers(&parts.headers)?;
+        credentials.record = parts.extensions.get().cloned();
+        Ok(credentials)
     }
 }
 
@@ -162,12 +202,12 @@ impl FromRequestParts<App> for Identity {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        let credentials = Credentials::from_headers(&parts.headers)?;
+        let credentials = Credentials::from_request_parts(parts, app).await?;
         let found = match credentials.key_hash() {
             Some(hash) => app.catalog.find_key(&hash).await?,
             None => None,
         };
-        credentials.identify(found, app.clock.now())
+        credentials.recognise(app, found.as_ref(), app.clock.now())
     }
 }
 
@@ -204,9 +244,15 @@ mod tests {
         Timestamp::from_unix_ms(1_000)
     }
 
+    /// The secret that the rows here belong to.
+    fn secret() -> SecretKey {
+        SecretKey::generate(&SeededEntropy::new(1))
+    }
+
     fn row(role: Role, subject: Option<&str>) -> KeyRow {
         KeyRow {
             id: KeyId::generate(now(), &SystemEntropy),
+            hash: secret().hash(),
             role,
             subject: subject.map(|text| text.parse().unwrap()),
             name: None,
@@ -231,11 +277,11 @@ mod tests {
 
     #[test]
     fn a_key_says_who_is_calling() {
-        let secret = SecretKey::generate(&SeededEntropy::new(1)).reveal();
+        let secret = secret().reveal();
         let bearer = format!("Bearer {secret}");
         let plain = credentials(&[("authorization", &bearer)]).unwrap();
         let acting = credentials(&[("authorization", &bearer), (ACT_AS, "u-1")]).unwrap();
-        let identify = |c: &Credentials, row| c.identify(Some(row), now());
+        let identify = |c: &Credentials, row: KeyRow| c.identify(Some(&row), now());
 
         let caller = identify(&plain, row(Role::Buyer, Some("b")))
             .unwrap()
@@ -263,20 +309,24 @@ mod tests {
 
     #[test]
     fn keys_that_ended_and_keys_that_never_were_open_nothing() {
-        let secret = SecretKey::generate(&SeededEntropy::new(1)).reveal();
+        let secret = secret().reveal();
         let plain = credentials(&[("authorization", &format!("Bearer {secret}"))]).unwrap();
         let mut revoked = row(Role::Operator, None);
         revoked.revoked_at = Some(now());
         let mut expired = row(Role::Operator, None);
         expired.expires_at = Some(now());
+        // A row of another key, whatever brought it here.
+        let mut another = row(Role::Operator, None);
+        another.hash.0[31] ^= 1;
         for found in [
             None,
             Some(revoked),
             Some(expired),
             Some(row(Role::Buyer, None)),
+            Some(another),
         ] {
             assert_eq!(
-                code(plain.identify(found, now())),
+                code(plain.identify(found.as_ref(), now())),
                 Some(Code::Unauthenticated)
             );
         }
@@ -284,7 +334,7 @@ mod tests {
 
     #[test]
     fn odd_headers_are_refused() {
-        let secret = SecretKey::generate(&SeededEntropy::new(1)).reveal();
+        let secret = secret().reveal();
         for value in [
             "",
             "Bearer",

@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 
 use crate::app::App;
 use crate::http::codes::Code;
+use crate::http::pace;
 use crate::http::problem::Problem;
 
 /// The largest JSON body, in bytes.
@@ -97,7 +98,9 @@ fn body_problem(rejection: BytesRejection) -> Problem {
                 format!("A JSON body has at most {MAX_JSON_BYTES} bytes."),
             )
         }
-        other => Problem::invalid("The body could not be read to its end.").caused_by(other),
+        other => pace::too_slow(&other).unwrap_or_else(|| {
+            Problem::invalid("The body could not be read to its end.").caused_by(other)
+        }),
     }
 }
 

@@ -72,6 +72,14 @@ pub fn order_ref(text: &str) -> Result<String, Problem> {
     one_line("order_ref", text, 255)
 }
 
+/// What a key is called: one line, not empty.
+///
+/// # Errors
+/// 400 with what is wrong.
+pub fn key_name(text: &str) -> Result<String, Problem> {
+    one_line("name", text, MAX_TITLE)
+}
+
 /// One line of text, not empty and without control characters.
 fn one_line(field: &str, text: &str, max_characters: usize) -> Result<String, Problem> {
     bounded(field, text, max_characters)?;

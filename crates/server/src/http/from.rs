@@ -6,6 +6,7 @@ use stockroom_storage::ErrorKind;
 
 use crate::flows::error::{FlowError, InvalidKey};
 use crate::http::codes::Code;
+use crate::http::pace;
 use crate::http::problem::Problem;
 
 impl From<FlowError> for Problem {
@@ -14,6 +15,7 @@ impl From<FlowError> for Problem {
             FlowError::Denied(denial) => denial.into(),
             FlowError::NotFound => Self::not_found(),
             FlowError::InvalidKey(reason) => reason.into(),
+            FlowError::Body(ref cause) if let Some(problem) = pace::too_slow(&**cause) => problem,
             FlowError::Body(_) | FlowError::Incomplete { .. } => Self::invalid(
                 "The body broke off before its end. Nothing was stored; send it again.",
             )

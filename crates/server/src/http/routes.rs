@@ -11,15 +11,24 @@ use crate::app::App;
 use crate::http::extract::MAX_JSON_BYTES;
 use crate::http::problem::Problem;
 use crate::http::{
-    assets, docs, files, health, layers, library, models, objects, purchases, storage, webhooks,
+    assets, audit, cors, docs, files, health, keys, layers, library, limits, models, objects,
+    purchases, storage, webhooks,
 };
 
 /// The whole interface as a service.
 pub fn router(app: App) -> Router {
     let (router, document) = routes().split_for_parts();
-    router
+    let mut router = router
         .merge(docs::router(document))
-        .fallback(async || Problem::not_found())
+        .fallback(async || Problem::not_found());
+    if app.rate_limits.counts_addresses() {
+        let per_address = middleware::from_fn_with_state(app.clone(), limits::per_address);
+        router = router.layer(per_address);
+    }
+    if let Some(cors) = cors::layer(&app.callers.cors_origins) {
+        router = router.layer(cors);
+    }
+    router
         .layer(middleware::from_fn_with_state(app.clone(), layers::around))
         .with_state(app)
 }
@@ -50,6 +59,10 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(purchases::explain::explain))
         .routes(routes!(webhooks::receive::receive))
         .routes(routes!(library::library))
+        .routes(routes!(keys::create::create, keys::list::list))
+        .routes(routes!(keys::get::get))
+        .routes(routes!(keys::revoke::revoke))
+        .routes(routes!(audit::list::list))
         .routes(routes!(objects::list::list))
         // In the document it is two calls, which `docs::head` names.
         .route("/v1/objects/{*key}", post(objects::post::post))

@@ -15,12 +15,13 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{Instant, Sleep, sleep, timeout};
+use tokio::time::{Sleep, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 use crate::http::address::Peer;
+use crate::http::pace::Patience;
 
 /// Time-outs of connections.
 #[derive(Debug, Clone, Copy)]
@@ -28,7 +29,7 @@ pub struct Timeouts {
     /// From the beginning of the connection, or from the end of the request before, to the end of
     /// the head.
     pub header: Duration,
-    /// How long a client may take nothing of a response.
+    /// How long a client may take next to nothing of a response.
     pub idle: Duration,
     /// How long running requests may go on after the shutdown began.
     pub shutdown: Duration,
@@ -126,14 +127,13 @@ const LINGER: Duration = Duration::from_secs(5);
 /// What every HTTP/2 connection begins with (RFC 9113, section 3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// A connection that fails when the client takes no byte for too long, so that nobody can hold a
+/// A connection that fails when the client takes too little for too long, so that nobody can hold a
 /// file and its buffers open by not reading. Silence while reading is the business of those who
-/// read, hyper for heads and the upload for bodies, but for the very beginning: hyper counts no
+/// read, hyper for heads and `pace.rs` for bodies, but for the very beginning: hyper counts no
 /// time before it knows which version of HTTP is spoken.
 struct StallGuard {
     stream: TcpStream,
-    limit: Duration,
-    stalled: Option<Pin<Box<Sleep>>>,
+    patience: Patience,
     opening: Option<Opening>,
     lingering: Option<Pin<Box<Sleep>>>,
 }
@@ -164,8 +164,7 @@ impl StallGuard {
         let _ = stream.set_nodelay(true);
         Self {
             stream,
-            limit: timeouts.idle,
-            stalled: None,
+            patience: Patience::new(timeouts.idle),
             opening: Some(Opening {
                 rest: HTTP2_PREFACE,
                 timer: Box::pin(sleep(timeouts.header)),
@@ -200,22 +199,22 @@ impl StallGuard {
         }
     }
 
-    /// Passes a result on, or waits for it no longer than the limit.
-    fn guard<T>(
+    /// Passes on how many bytes the client took, or waits no longer than the client may take.
+    fn guard(
         &mut self,
         cx: &mut Context<'_>,
-        result: Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
-        if result.is_ready() {
-            self.stalled = None;
-            return result;
+        taken: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        match &taken {
+            Poll::Ready(bytes) => {
+                self.patience.moved(*bytes.as_ref().unwrap_or(&0));
+                taken
+            }
+            Poll::Pending => {
+                let over = self.patience.poll_over(cx);
+                over.map(|()| Err(io::ErrorKind::TimedOut.into()))
+            }
         }
-        let limit = self.limit;
-        let timer = self.stalled.get_or_insert_with(|| Box::pin(sleep(limit)));
-        if timer.deadline() < Instant::now() || timer.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-        }
-        Poll::Pending
     }
 }
 
@@ -265,8 +264,8 @@ impl AsyncWrite for StallGuard {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let result = Pin::new(&mut self.stream).poll_flush(cx);
-        self.guard(cx, result)
+        // A socket has nothing of its own to flush.
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -32,6 +32,8 @@ pub struct Metrics {
     pub uploaded_bytes: Counter,
     /// Bytes of files that callers were sent through this server.
     pub delivered_bytes: Counter,
+    /// Calls of operators that could not be put on record.
+    pub audit_failures: Counter,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -95,6 +97,7 @@ impl Metrics {
             requests_in_flight: Gauge::default(),
             uploaded_bytes: Counter::default(),
             delivered_bytes: Counter::default(),
+            audit_failures: Counter::default(),
             registry: Registry::with_prefix(PREFIX),
         };
         let registry = &mut metrics.registry;
@@ -147,6 +150,11 @@ impl Metrics {
             "Bytes of files that callers were sent through this server",
             Unit::Bytes,
             metrics.delivered_bytes.clone(),
+        );
+        registry.register(
+            "audit_failures",
+            "Calls of operators that could not be put on record",
+            metrics.audit_failures.clone(),
         );
         metrics
     }

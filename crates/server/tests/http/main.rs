@@ -8,17 +8,23 @@
     reason = "in a test, ending with a panic is how it fails"
 )]
 
+mod address;
+mod audit;
+mod browsers;
 mod calls;
 mod connections;
 mod disconnects;
 mod downloads;
 mod healing;
+mod keys;
+mod limits;
 mod main_job;
 mod objects;
 mod purchase_events;
 mod refusals;
 mod restore;
 mod signed;
+mod slow;
 mod storage;
 mod support;
 mod uploads_refused;

@@ -114,7 +114,7 @@ pub(crate) struct Shop {
     client: reqwest::Client,
     keys: BTreeMap<Who, String>,
     folder: TempDir,
-    _database: Option<TestDatabase>,
+    database: Option<TestDatabase>,
 }
 
 impl Shop {
@@ -189,7 +189,7 @@ impl Shop {
             client: client(),
             keys: BTreeMap::new(),
             folder,
-            _database: database,
+            database,
         };
         for (who, role, subject) in KEYS {
             let (_, key) = shop.create_key(role, subject).await;
@@ -217,6 +217,12 @@ impl Shop {
             .await
             .unwrap();
         (row.id, secret.reveal())
+    }
+
+    /// Runs a statement on the PostgreSQL database of this shop.
+    pub(crate) fn administer(&self, statement: &str) {
+        let database = self.database.as_ref().expect("a shop on PostgreSQL");
+        administer(&database.url, statement);
     }
 
     /// The S3 server of the modes that have one.
@@ -440,7 +446,7 @@ pub(crate) async fn answer(request: RequestBuilder) -> Answer {
 }
 
 impl Answer {
-    fn parse(received: &[u8]) -> Self {
+    pub(crate) fn parse(received: &[u8]) -> Self {
         let text = String::from_utf8_lossy(received);
         let (head, body) = text
             .split_once("\r\n\r\n")

@@ -17,6 +17,7 @@ use crate::http::body::{counted, to_its_end};
 use crate::http::codes::Code;
 use crate::http::extract::Id;
 use crate::http::models::permitted;
+use crate::http::pace;
 use crate::http::page::List;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::views::AssetView;
@@ -80,7 +81,7 @@ async fn receive_fields(
     form: &mut Multipart,
     files: &mut Vec<(NewFile, Received)>,
 ) -> Result<(), Problem> {
-    while let Some(field) = next_field(app, form).await? {
+    while let Some(field) = form.next_field().await.map_err(broken_form)? {
         if files.len() == app.limits.max_form_files {
             return Err(Problem::new(
                 Code::TooLarge,
@@ -101,13 +102,6 @@ async fn receive_fields(
         ));
     }
     Ok(())
-}
-
-async fn next_field<'a>(app: &App, form: &'a mut Multipart) -> Result<Option<Field<'a>>, Problem> {
-    tokio::time::timeout(app.limits.idle_timeout, form.next_field())
-        .await
-        .map_err(|_| Problem::new(Code::RequestTimeout, "The form made no progress."))?
-        .map_err(broken_form)
 }
 
 fn filename(field: &Field<'_>) -> Result<Filename, Problem> {
@@ -149,9 +143,11 @@ fn refused_file(error: FlowError) -> Problem {
 }
 
 fn broken_form(cause: impl std::error::Error + Send + Sync + 'static) -> Problem {
-    Problem::new(
-        Code::BadMultipart,
-        "The form breaks off or cannot be read. Nothing was stored; send it again.",
-    )
-    .caused_by(cause)
+    pace::too_slow(&cause).unwrap_or_else(|| {
+        Problem::new(
+            Code::BadMultipart,
+            "The form breaks off or cannot be read. Nothing was stored; send it again.",
+        )
+        .caused_by(cause)
+    })
 }

@@ -55,7 +55,7 @@ pub async fn permitted(
         now,
     };
     let view = app.catalog.asset_view(query).await?;
-    let identity = credentials.identify(view.key, now)?;
+    let identity = credentials.recognise(app, view.key.as_ref(), now)?;
     let Some(details) = view.asset else {
         // A stranger is asked for a key first, whether the asset exists or not.
         return Err(match (identity.role, action) {

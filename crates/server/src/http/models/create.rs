@@ -1,5 +1,6 @@
 //! `POST /v1/models`
 
+use axum::Extension;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
@@ -9,6 +10,7 @@ use stockroom_domain::{ModelId, ModelStatus, Money, Role, Subject};
 use utoipa::ToSchema;
 
 use crate::app::App;
+use crate::http::audit::Target;
 use crate::http::auth::Identity;
 use crate::http::codes::Code;
 use crate::http::extract::Json;
@@ -67,7 +69,13 @@ pub async fn create(
         created_at: now,
     };
     let model = app.catalog.insert_model(model).await?;
-    Ok((StatusCode::CREATED, axum::Json(ModelView::from(model))).into_response())
+    let made = Extension(Target(model.id.to_string()));
+    Ok((
+        StatusCode::CREATED,
+        made,
+        axum::Json(ModelView::from(model)),
+    )
+        .into_response())
 }
 
 /// Who sells the model: the caller, unless the caller runs the shop.

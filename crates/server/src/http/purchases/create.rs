@@ -1,5 +1,6 @@
 //! `POST /v1/purchases`
 
+use axum::Extension;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
@@ -9,6 +10,7 @@ use stockroom_domain::{ModelId, PurchaseId, Subject, Timestamp};
 use utoipa::ToSchema;
 
 use crate::app::App;
+use crate::http::audit::Target;
 use crate::http::auth::Identity;
 use crate::http::extract::Json;
 use crate::http::fields;
@@ -67,7 +69,8 @@ pub async fn create(
         Err(CatalogError::NotFound(_)) => return Err(no_such_model()),
         Err(error) => return Err(error.into()),
     };
-    Ok((status, axum::Json(PurchaseView::of(row, now))).into_response())
+    let made = Extension(Target(row.id.to_string()));
+    Ok((status, made, axum::Json(PurchaseView::of(row, now))).into_response())
 }
 
 fn model_id(text: &str) -> Result<ModelId, Problem> {

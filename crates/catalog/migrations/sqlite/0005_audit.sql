@@ -1,0 +1,20 @@
+-- What operators did. Constraints and indexes have the same names as in the PostgreSQL migration
+-- beside this one.
+
+-- One row for each call of an operator that may have changed something. Rows are never changed and
+-- never deleted. Without a key it was done on the command line; without a status the caller went
+-- away before the answer.
+CREATE TABLE audit_log (
+    id TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    key_id TEXT,
+    action TEXT NOT NULL,
+    target TEXT,
+    status INTEGER,
+    request_id TEXT,
+    address TEXT,
+    CONSTRAINT audit_log_pkey PRIMARY KEY (id),
+    CONSTRAINT audit_log_status CHECK (status BETWEEN 100 AND 599),
+    CONSTRAINT audit_log_key FOREIGN KEY (key_id) REFERENCES keys (id)
+) STRICT;
+CREATE INDEX audit_log_of_key ON audit_log (key_id, id);
