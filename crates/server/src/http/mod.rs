@@ -17,6 +17,7 @@ pub mod library;
 pub mod models;
 pub mod objects;
 pub mod page;
+pub mod plain;
 pub mod problem;
 pub mod purchases;
 pub mod range;
