@@ -182,7 +182,11 @@ pub enum Denial {
 #[must_use]
 pub fn permits(caller: &Caller, asset: &AssetFacts, action: Action, now: Timestamp) -> Decision {
     if asset.deleted && action != Action::Restore {
-        return Decision::Deny(Denial::NotFound);
+        return Decision::Deny(match (caller, action) {
+            // As for what never was: without a key, nobody learns that something was deleted.
+            (Caller::Anonymous, Action::Download | Action::SignUrl) => Denial::Unauthenticated,
+            _ => Denial::NotFound,
+        });
     }
     if *caller == Caller::Operator {
         return Decision::Allow(Grant::Operator);
@@ -430,6 +434,11 @@ mod tests {
             ] {
                 assert_eq!(denial(&caller, &facts, action), Some(Denial::NotFound));
             }
+        }
+        // As for an asset that never was.
+        for action in [Action::Download, Action::SignUrl] {
+            let told = denial(&Caller::Anonymous, &facts, action);
+            assert_eq!(told, Some(Denial::Unauthenticated));
         }
     }
 
