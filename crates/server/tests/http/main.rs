@@ -13,6 +13,7 @@ mod connections;
 mod disconnects;
 mod healing;
 mod main_job;
+mod matrix;
 mod objects;
 mod refusals;
 mod restore;
