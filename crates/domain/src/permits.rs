@@ -605,11 +605,11 @@ mod tests {
                 assert_eq!(denial(&caller, &facts, action), Some(Denial::NotFound));
             }
         }
-        // Without a key the answer is the same as for one that is there.
-        assert_eq!(
-            denial(&Caller::Anonymous, &facts, Action::Download),
-            Some(Denial::Unauthenticated)
-        );
+        // As for an asset that never was.
+        for action in [Action::Download, Action::SignUrl] {
+            let told = denial(&Caller::Anonymous, &facts, action);
+            assert_eq!(told, Some(Denial::Unauthenticated));
+        }
     }
 
     #[test]

@@ -1,14 +1,12 @@
 //! `GET /openapi.json`, and `GET /docs`: a page that shows it and loads nothing from outside.
 
-use axum::Router;
 use axum::response::{IntoResponse, Redirect, Response};
-use axum::routing::get;
 use http::header;
 use utoipa::OpenApi as _;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{OpenApi, PathItem};
 
-use crate::app::App;
+use crate::http::plain::Plain;
 
 /// What the document says beside the routes.
 #[derive(utoipa::OpenApi)]
@@ -62,32 +60,28 @@ pub fn finished(mut document: OpenApi) -> OpenApi {
 }
 
 /// The routes of the document and its page.
-pub fn router(document: OpenApi) -> Router<App> {
+pub fn routes(document: OpenApi) -> Vec<Plain> {
     // The document is made once; that it cannot be written as JSON is out of reach.
     let json: std::sync::Arc<str> = finished(document)
         .to_pretty_json()
         .unwrap_or_default()
         .into();
-    Router::new()
-        .route("/", get(async || Redirect::temporary("/docs")))
-        .route(
-            "/openapi.json",
-            get(async move || text("application/json", json.to_string())),
-        )
-        .route("/docs", get(async || page()))
-        .route(
-            "/docs/page.js",
-            get(async || {
-                text(
-                    "text/javascript; charset=utf-8",
-                    include_str!("docs/page.js"),
-                )
-            }),
-        )
-        .route(
-            "/docs/page.css",
-            get(async || text("text/css; charset=utf-8", include_str!("docs/page.css"))),
-        )
+    vec![
+        Plain::get("/", async || Redirect::temporary("/docs")),
+        Plain::get("/openapi.json", async move || {
+            text("application/json", json.to_string())
+        }),
+        Plain::get("/docs", async || page()),
+        Plain::get("/docs/page.js", async || {
+            text(
+                "text/javascript; charset=utf-8",
+                include_str!("docs/page.js"),
+            )
+        }),
+        Plain::get("/docs/page.css", async || {
+            text("text/css; charset=utf-8", include_str!("docs/page.css"))
+        }),
+    ]
 }
 
 fn page() -> Response {

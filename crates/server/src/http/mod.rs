@@ -23,6 +23,7 @@ pub mod models;
 pub mod objects;
 pub mod pace;
 pub mod page;
+pub mod plain;
 pub mod problem;
 pub mod purchases;
 pub mod range;

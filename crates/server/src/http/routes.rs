@@ -1,14 +1,15 @@
 //! Every route, and the OpenAPI document that is made of the same list.
 
 use axum::extract::DefaultBodyLimit;
-use axum::routing::post;
 use axum::{Router, middleware};
-use utoipa::openapi::OpenApi;
+use http::Method;
+use utoipa::openapi::{OpenApi, PathItem};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::http::extract::MAX_JSON_BYTES;
+use crate::http::plain::Plain;
 use crate::http::problem::Problem;
 use crate::http::{
     assets, audit, cors, docs, files, health, keys, layers, library, limits, models, objects,
@@ -18,9 +19,13 @@ use crate::http::{
 /// The whole interface as a service.
 pub fn router(app: App) -> Router {
     let (router, document) = routes().split_for_parts();
-    let mut router = router
-        .merge(docs::router(document))
-        .fallback(async || Problem::not_found());
+    let plain = plain(document)
+        .into_iter()
+        .fold(Router::new(), |router, plain| {
+            router.route(plain.path, plain.handler)
+        })
+        .layer(DefaultBodyLimit::max(MAX_JSON_BYTES));
+    let mut router = router.merge(plain).fallback(async || Problem::not_found());
     if app.rate_limits.counts_addresses() {
         let per_address = middleware::from_fn_with_state(app.clone(), limits::per_address);
         router = router.layer(per_address);
@@ -37,6 +42,54 @@ pub fn router(app: App) -> Router {
 #[must_use]
 pub fn document() -> OpenApi {
     docs::finished(routes().into_openapi())
+}
+
+/// Every call that the router answers, as method and path, read from the two lists that it is made
+/// of. What has GET answers HEAD too. The matrix of who may do what has a row for each
+/// (`crates/server/tests/http/matrix`), and `scripts/tidy` sees that nothing is added past the lists.
+#[must_use]
+pub fn served() -> Vec<(Method, String)> {
+    let document = routes().into_openapi();
+    let mut served = Vec::new();
+    for (path, item) in &document.paths.paths {
+        served.extend(methods(item).map(|method| (method, path.clone())));
+    }
+    for plain in plain(document) {
+        served.push((plain.method, plain.path.to_owned()));
+    }
+    let reads: Vec<_> = served
+        .iter()
+        .filter(|(method, _)| method == Method::GET)
+        .map(|(_, path)| (Method::HEAD, path.clone()))
+        .collect();
+    served.extend(reads);
+    served.sort_by(|one, other| (&one.1, one.0.as_str()).cmp(&(&other.1, other.0.as_str())));
+    served.dedup();
+    served
+}
+
+fn methods(item: &PathItem) -> impl Iterator<Item = Method> {
+    [
+        (Method::GET, &item.get),
+        (Method::HEAD, &item.head),
+        (Method::POST, &item.post),
+        (Method::PUT, &item.put),
+        (Method::PATCH, &item.patch),
+        (Method::DELETE, &item.delete),
+        (Method::OPTIONS, &item.options),
+        (Method::TRACE, &item.trace),
+    ]
+    .into_iter()
+    .filter(|(_, operation)| operation.is_some())
+    .map(|(method, _)| method)
+}
+
+/// The routes that are not in the document, or there in another form.
+fn plain(document: OpenApi) -> Vec<Plain> {
+    let mut plain = docs::routes(document);
+    // In the document it is two calls, which `docs::head` names.
+    plain.push(Plain::post("/v1/objects/{*key}", objects::post::post));
+    plain
 }
 
 fn routes() -> OpenApiRouter<App> {
@@ -64,8 +117,6 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(keys::revoke::revoke))
         .routes(routes!(audit::list::list))
         .routes(routes!(objects::list::list))
-        // In the document it is two calls, which `docs::head` names.
-        .route("/v1/objects/{*key}", post(objects::post::post))
         .routes(routes!(files::get))
         .routes(routes!(health::livez))
         .routes(routes!(health::readyz))

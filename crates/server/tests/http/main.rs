@@ -19,6 +19,7 @@ mod healing;
 mod keys;
 mod limits;
 mod main_job;
+mod matrix;
 mod objects;
 mod purchase_events;
 mod refusals;
