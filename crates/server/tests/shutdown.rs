@@ -1,5 +1,11 @@
 //! A server that is told to stop: what it has given buyers stands in their receipts afterwards.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "in a test, ending with a panic is how it fails"
+)]
+
 use std::path::Path;
 use std::process::{Command as Once, Stdio};
 use std::time::Duration;
