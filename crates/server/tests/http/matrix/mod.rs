@@ -21,6 +21,7 @@ mod cell;
 mod rows;
 mod stock;
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use http::Method;
@@ -92,9 +93,8 @@ async fn ask_all(shop: &Shop, rows: Vec<Row>) {
     let mut shared = BTreeMap::<State, stock::Stock>::new();
     let (mut cells, mut requests, mut wrong) = (0, 0, Vec::new());
     for row in &rows {
-        if !shared.contains_key(&row.state) {
-            let stock = stock::Stock::prepare(shop, &callers, row.state).await;
-            shared.insert(row.state, stock);
+        if let Entry::Vacant(place) = shared.entry(row.state) {
+            place.insert(stock::Stock::prepare(shop, &callers, row.state).await);
         }
         for (caller, expected) in row.cells() {
             let own;
