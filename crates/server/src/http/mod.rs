@@ -10,6 +10,7 @@ pub mod codes;
 pub mod cors;
 pub mod digest;
 pub mod docs;
+pub mod endpoints;
 pub mod extract;
 pub mod fields;
 pub mod files;
