@@ -272,6 +272,29 @@ impl Catalog {
         }))
     }
 
+    /// The delivery of the oldest event that is in this state for an endpoint.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn oldest_delivery(
+        &self,
+        endpoint: EndpointId,
+        state: DeliveryState,
+    ) -> Result<Option<DeliveryRow>> {
+        self.fetch_optional(
+            sql(concat!(
+                select_deliveries!(),
+                " WHERE d.endpoint_id = $1 AND d.state = $2 ORDER BY d.event_id LIMIT 1"
+            ))
+            .bind(endpoint.to_string())
+            .bind(state.as_str()),
+        )
+        .await?
+        .as_ref()
+        .map(DeliveryRow::read)
+        .transpose()
+    }
+
     /// Begins a delivery anew, whatever came of it, and gives it back as it is now.
     ///
     /// # Errors

@@ -136,6 +136,9 @@ async fn what_came_of_an_attempt_is_noted(lab: &Lab) {
         ]
     );
     assert_eq!(rows[1].next_attempt_at, next_attempt_at);
+    let oldest = |state| lab.catalog.oldest_delivery(id, state);
+    let waiting = oldest(DeliveryState::Waiting).await.unwrap();
+    assert_eq!(waiting.as_ref(), Some(&rows[1]));
     assert_eq!(claim(lab, id, 9).await, []);
     let now = next_attempt_at;
     let due = lab.catalog.claim_deliveries(id, now, now.after(HOUR), 9);

@@ -377,6 +377,10 @@ async fn call_endpoints_and_deliveries(lab: &Lab) {
     let now = lab.now();
     catalog.due_endpoints(now, 9).await.unwrap();
     catalog
+        .oldest_delivery(id, DeliveryState::Waiting)
+        .await
+        .unwrap();
+    catalog
         .claim_deliveries(id, now, lab.after(60), 9)
         .await
         .unwrap();
