@@ -45,8 +45,14 @@ async fn a_text_that_is_no_key_is_refused_by_every_call_that_takes_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_that_only_looks_hostile_is_kept_as_it_is() {
+async fn a_key_that_only_looks_hostile_is_kept_as_it_is_on_local_disk() {
     let stage = Stage::set(Backend::Local).await;
+    ask_all(&stage, keys::literal(&stage)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_only_looks_hostile_is_kept_as_it_is_on_s3() {
+    let stage = Stage::set(Backend::S3).await;
     ask_all(&stage, keys::literal(&stage)).await;
 }
 
@@ -176,6 +182,14 @@ async fn what_is_said_about_an_object_can_be_said_again() {
 async fn a_question_is_taken_for_nothing_but_what_it_says() {
     let stage = Stage::set(Backend::Local).await;
     ask_all(&stage, questions::rows(&stage)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_is_taken_for_nothing_but_what_it_says_with_postgres() {
+    if let Some(stage) = Stage::set_on_postgres(Backend::Local).await {
+        ask_all(&stage, questions::rows(&stage)).await;
+        ask_all(&stage, names::rows(&stage)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

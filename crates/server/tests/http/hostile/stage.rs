@@ -21,6 +21,17 @@ pub(super) const KIDS: [(&str, &str); 2] = [
     ("old", "not-a-real-secret-not-a-real-secret-old"),
 ];
 
+fn settings() -> Vec<(&'static str, String)> {
+    let signing_keys = KIDS.map(|(kid, secret)| format!("{kid}:{secret}"));
+    let mut settings = vec![
+        ("MAX_UPLOAD_BYTES", MAX_UPLOAD_BYTES.to_string()),
+        ("MAX_FORM_FILES", "3".to_owned()),
+        ("SIGNING_KEYS", signing_keys.join(",")),
+    ];
+    settings.extend(signed::SETTINGS.map(|(name, value)| (name, value.to_owned())));
+    settings
+}
+
 /// The shop of a group of cases.
 pub(super) struct Stage {
     pub(super) shop: Shop,
@@ -35,17 +46,26 @@ pub(super) struct Stage {
 
 impl Stage {
     pub(super) async fn set(backend: Backend) -> Self {
-        let limit = MAX_UPLOAD_BYTES.to_string();
-        let signing_keys = KIDS
-            .map(|(kid, secret)| format!("{kid}:{secret}"))
-            .join(",");
-        let mut settings = vec![
-            ("MAX_UPLOAD_BYTES", limit.as_str()),
-            ("MAX_FORM_FILES", "3"),
-            ("SIGNING_KEYS", signing_keys.as_str()),
-        ];
-        settings.extend(signed::SETTINGS);
-        let shop = Shop::start_with(backend, &settings).await;
+        let settings = settings();
+        let settings: Vec<_> = settings
+            .iter()
+            .map(|(name, value)| (*name, &**value))
+            .collect();
+        Self::in_shop(Shop::start_with(backend, &settings).await).await
+    }
+
+    /// A stage whose record is in PostgreSQL; none where there is no server for tests.
+    pub(super) async fn set_on_postgres(backend: Backend) -> Option<Self> {
+        let settings = settings();
+        let settings: Vec<_> = settings
+            .iter()
+            .map(|(name, value)| (*name, &**value))
+            .collect();
+        let shop = Shop::start_on_postgres(backend, &settings).await?;
+        Some(Self::in_shop(shop).await)
+    }
+
+    async fn in_shop(shop: Shop) -> Self {
         let model = shop.published_model().await;
         let (file, stock) = (stl(20, 1), noise(1_000, 1));
         let asset = shop.put_asset(&model, "helmet.stl", file.clone()).await;
@@ -64,7 +84,7 @@ impl Stage {
         ] {
             stage.put(key, bytes).await;
         }
-        if backend != Backend::S3 {
+        if stage.shop.backend != Backend::S3 {
             stage.plant();
         }
         stage
