@@ -77,7 +77,7 @@ const NO_KEYS: [(&str, &str); 42] = [
 ];
 
 /// Keys that only look hostile: they are kept as they are, and none of it means anything.
-const LITERAL: [(&str, &str); 18] = [
+const LITERAL: [(&str, &str); 21] = [
     ("dots in hex twice", "models/%252e%252e/a"),
     ("three dots", "models/.../a"),
     ("dots and a semicolon", "models/..;/a"),
@@ -94,6 +94,9 @@ const LITERAL: [(&str, &str); 18] = [
     ("markup", "models/%3Cscript%3Ealert(1)%3C%2Fscript%3E"),
     ("quotes", "models/a%22;%20filename=%22evil.exe"),
     ("turned around", "models/%e2%80%aelts.exe"),
+    ("letters that are not escaped", "models/\u{e4}\u{20ac}"),
+    ("what XML cannot say", "models/a%ef%bf%bf"),
+    ("nothing, but wide", "models/a%e2%80%8b"),
     ("composed (NFC)", "models/sch%c3%b6n"),
     ("decomposed (NFD)", "models/scho%cc%88n"),
 ];

@@ -28,9 +28,12 @@ mod world;
 
 use std::collections::BTreeSet;
 
+use stockroom::workers::engine;
+
 use crate::support::Backend;
 use ask::ask_all;
 use stage::Stage;
+use world::World;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_climbs_is_refused_in_every_encoding() {
@@ -61,6 +64,15 @@ async fn a_link_that_is_planted_in_the_store_leads_nowhere() {
     for backend in [Backend::Local, Backend::Hybrid] {
         let stage = Stage::set(backend).await;
         ask_all(&stage, keys::links_on_disk(&stage)).await;
+        // Nor do the workers follow it, who sweep, copy and delete. Each look at the world claims what
+        // the sweep would look for, for 30 days.
+        let before = World::seen(&stage).await.outside();
+        stage.shop.set_offset_s(31 * 86_400);
+        for _ in 0..20 {
+            engine::round(&stage.shop.app).await;
+        }
+        let after = World::seen(&stage).await.outside();
+        assert_eq!(before.difference(&after), None, "{backend:?}");
     }
 }
 

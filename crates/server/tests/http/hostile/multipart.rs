@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::Method;
 use reqwest::RequestBuilder;
 
-use super::row::{Row, ensure};
+use super::row::{Row, anything, ensure};
 use super::stage::{MAX_UPLOAD_BYTES, Stage};
 use crate::support::{Who, answer, stl};
 
@@ -51,6 +51,10 @@ pub(super) fn rows(stage: &Stage) -> Vec<Row> {
     for (name, content_type) in [
         ("no boundary", "multipart/form-data"),
         ("an empty boundary", "multipart/form-data; boundary="),
+        (
+            "a boundary that is nothing in quotes",
+            "multipart/form-data; boundary=\"\"",
+        ),
         (
             "a boundary of another form",
             "multipart/form-data; boundary=c",
@@ -250,7 +254,17 @@ fn taken(stage: &Stage) -> Vec<Row> {
         .and_kept()
     };
     let good = disposed(FILE);
+    let long = "b".repeat(40_000);
+    let with_boundary = |name: &'static str, parameter: &str, boundary: &str| {
+        let content_type = format!("multipart/form-data; boundary={parameter}");
+        let body = (good.clone() + END).replace("--b", &format!("--{boundary}"));
+        let request = typed(stage, &content_type, body.as_bytes());
+        Row::answered(name, request, 201, anything).and_kept()
+    };
     vec![
+        with_boundary("a boundary of 40,000 letters", &long, &long),
+        with_boundary("a boundary in quotes", "\"b c\"", "b c"),
+        with_boundary("a boundary of dashes", "----", "----"),
         asset(
             "what stands before and behind the form",
             format!("preamble\r\n{good}{END}behind"),

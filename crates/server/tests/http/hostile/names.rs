@@ -48,7 +48,7 @@ const REFUSED: [(&str, &str); 36] = [
     ("a surrogate", "%ED%A0%80.stl"),
 ];
 
-const TAKEN: [(&str, &str); 16] = [
+const TAKEN: [(&str, &str); 18] = [
     ("quotes", "a%22b%22.stl"),
     ("a second name", "a%22;%20filename=%22evil.exe"),
     ("a second name in UTF-8", "a;%20filename*=UTF-8''evil.exe"),
@@ -63,6 +63,8 @@ const TAKEN: [(&str, &str); 16] = [
     ("a stream of Windows", "a.stl:hidden"),
     ("a hidden file", ".htaccess"),
     ("Unicode that is large", "%F0%9F%A7%A2.stl"),
+    ("what XML cannot say", "a%EF%BF%BF.stl"),
+    ("letters that are not escaped", "\u{e4}\u{20ac}.stl"),
     ("composed (NFC)", "sch%C3%B6n.stl"),
     ("decomposed (NFD)", "scho%CC%88n.stl"),
 ];
