@@ -20,6 +20,7 @@ pub mod keys;
 pub mod layers;
 pub mod library;
 pub mod limits;
+pub mod message;
 pub mod models;
 pub mod objects;
 pub mod pace;

@@ -16,6 +16,7 @@ mod connections;
 mod disconnects;
 mod downloads;
 mod healing;
+mod hostile;
 mod keys;
 mod limits;
 mod main_job;
