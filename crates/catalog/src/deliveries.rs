@@ -5,9 +5,11 @@ use sqlx::any::AnyRow;
 use stockroom_domain::{DeliveryState, EndpointId, EventId, EventKind, Timestamp};
 
 use crate::Catalog;
+use crate::endpoints::EndpointRow;
 use crate::error::{CatalogError, Noun, Result};
 use crate::page::{Page, Paged};
-use crate::row::Record;
+use crate::placements::without_nul;
+use crate::row::{Record, unless_damaged};
 use crate::run::{Assembled, Tx, sql, still};
 
 /// A delivery as lists show it.
@@ -44,6 +46,8 @@ pub struct ClaimedDelivery {
     pub body: String,
     /// Which attempt this is, from 1 on.
     pub attempt: u32,
+    /// Until when it is ours. What came of the attempt is noted only while nobody has taken it since.
+    pub lease_until: Timestamp,
 }
 
 /// What came of an attempt. A text must hold no secret.
@@ -134,7 +138,7 @@ impl Catalog {
                          WHERE d.endpoint_id = $1 AND d.state = 'waiting'
                              AND d.next_attempt_at <= $2
                          ORDER BY d.next_attempt_at, d.event_id LIMIT $4)
-                     UPDATE deliveries SET next_attempt_at = $3, attempts = attempts + 1
+                     UPDATE deliveries SET next_attempt_at = $3
                      WHERE endpoint_id = $1
                          AND event_id IN (SELECT chosen.event_id FROM chosen) AND ",
                     still!("state = 'waiting' AND next_attempt_at <= $2"),
@@ -155,7 +159,8 @@ impl Catalog {
                 Ok(ClaimedDelivery {
                     event_id: row.parsed("event_id")?,
                     body: row.text("body")?.to_owned(),
-                    attempt: row.count("attempts")?,
+                    attempt: row.count::<u32>("attempts")?.saturating_add(1),
+                    lease_until,
                 })
             })
             .collect::<Result<Vec<_>>>()?;
@@ -163,17 +168,18 @@ impl Catalog {
         Ok(claimed)
     }
 
-    /// Notes what came of an attempt. A delivery that does not wait any more stays as it is.
+    /// Notes what came of an attempt, and counts it. A delivery that somebody began anew or took
+    /// since stays as it is. Whether it was noted.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn note_attempt(
         &self,
         endpoint: EndpointId,
-        event: EventId,
+        claim: &ClaimedDelivery,
         attempt: &Attempt,
         now: Timestamp,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let (state, status, error, next) = match attempt {
             Attempt::Delivered { status } => (DeliveryState::Delivered, Some(*status), None, now),
             Attempt::Again {
@@ -190,57 +196,70 @@ impl Catalog {
                 (DeliveryState::Failed, *status, Some(error.clone()), now)
             }
         };
-        self.execute(
-            sql(
-                "UPDATE deliveries SET state = $3, last_status = $4, last_error = $5,
-                     next_attempt_at = $6, updated_at = $7
-                 WHERE endpoint_id = $1 AND event_id = $2 AND state = 'waiting'",
-            )
-            .bind(endpoint.to_string())
-            .bind(event.to_string())
-            .bind(state.as_str())
-            .bind(status.map(i64::from))
-            .bind(error)
-            .bind(next.unix_ms())
-            .bind(now.unix_ms()),
-        )
-        .await
-        .map(drop)
+        let noted = self
+            .retried(|| {
+                self.execute(
+                    sql(
+                        "UPDATE deliveries SET state = $3, last_status = $4, last_error = $5,
+                             next_attempt_at = $6, updated_at = $7, attempts = attempts + 1
+                         WHERE endpoint_id = $1 AND event_id = $2 AND state = 'waiting'
+                             AND next_attempt_at = $8",
+                    )
+                    .bind(endpoint.to_string())
+                    .bind(claim.event_id.to_string())
+                    .bind(state.as_str())
+                    .bind(status.map(i64::from))
+                    .bind(error.as_deref().map(without_nul))
+                    .bind(next.unix_ms())
+                    .bind(now.unix_ms())
+                    .bind(claim.lease_until.unix_ms()),
+                )
+            })
+            .await?;
+        Ok(noted == 1)
     }
 
-    /// Disables an endpoint that does not want events any more, and gives up what waits for it.
+    /// Disables an endpoint that does not want events any more, and gives up what waits for it. One
+    /// that was disabled, or got another URL, since it said so stays as it is. Whether it was
+    /// disabled.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn disable_endpoint(
         &self,
-        endpoint: EndpointId,
+        endpoint: &EndpointRow,
         reason: &str,
         now: Timestamp,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         self.retried(|| self.try_disable_endpoint(endpoint, reason, now))
             .await
     }
 
     async fn try_disable_endpoint(
         &self,
-        endpoint: EndpointId,
+        endpoint: &EndpointRow,
         reason: &str,
         now: Timestamp,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let mut tx = self.begin().await?;
-        tx.execute(
-            sql(
-                "UPDATE endpoints SET state = 'disabled', disabled_reason = $2, updated_at = $3
-                 WHERE id = $1 AND state = 'enabled'",
+        let disabled = tx
+            .execute(
+                sql(
+                    "UPDATE endpoints SET state = 'disabled', disabled_reason = $2, updated_at = $3
+                     WHERE id = $1 AND state = 'enabled' AND url = $4",
+                )
+                .bind(endpoint.id.to_string())
+                .bind(reason.to_owned())
+                .bind(now.unix_ms())
+                .bind(endpoint.url.0.clone()),
             )
-            .bind(endpoint.to_string())
-            .bind(reason.to_owned())
-            .bind(now.unix_ms()),
-        )
-        .await?;
-        tx.give_up_waiting(endpoint, reason, now).await?;
-        tx.commit().await
+            .await?;
+        if disabled != 1 {
+            return Ok(false);
+        }
+        tx.give_up_waiting(endpoint.id, reason, now).await?;
+        tx.commit().await?;
+        Ok(true)
     }
 
     /// Deliveries to an endpoint, newest events first, in one state or in any.
@@ -266,33 +285,43 @@ impl Catalog {
             .push(" ORDER BY d.event_id DESC LIMIT ")
             .number(page.rows());
         let rows = self.fetch_all(select.finish()).await?;
-        let deliveries = rows.iter().map(DeliveryRow::read).collect::<Result<_>>()?;
+        let mut deliveries = Vec::with_capacity(rows.len());
+        for row in &rows {
+            deliveries.extend(unless_damaged(DeliveryRow::read(row))?);
+        }
         Ok(Paged::new(deliveries, page, |row: &DeliveryRow| {
             row.event_id
         }))
     }
 
-    /// The delivery of the oldest event that is in this state for an endpoint.
+    /// The deliveries of the oldest and of the newest event that are in this state for an endpoint.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn oldest_delivery(
+    pub async fn ends_of_deliveries(
         &self,
         endpoint: EndpointId,
         state: DeliveryState,
-    ) -> Result<Option<DeliveryRow>> {
-        self.fetch_optional(
-            sql(concat!(
-                select_deliveries!(),
-                " WHERE d.endpoint_id = $1 AND d.state = $2 ORDER BY d.event_id LIMIT 1"
-            ))
-            .bind(endpoint.to_string())
-            .bind(state.as_str()),
-        )
-        .await?
-        .as_ref()
-        .map(DeliveryRow::read)
-        .transpose()
+    ) -> Result<Option<(DeliveryRow, DeliveryRow)>> {
+        let asked = |text| {
+            sql(text)
+                .bind(endpoint.to_string())
+                .bind(state.as_str().to_owned())
+        };
+        let oldest = asked(concat!(
+            select_deliveries!(),
+            " WHERE d.endpoint_id = $1 AND d.state = $2 ORDER BY d.event_id LIMIT 1"
+        ));
+        let newest = asked(concat!(
+            select_deliveries!(),
+            " WHERE d.endpoint_id = $1 AND d.state = $2 ORDER BY d.event_id DESC LIMIT 1"
+        ));
+        let oldest = self.fetch_optional(oldest).await?;
+        let newest = self.fetch_optional(newest).await?;
+        oldest
+            .zip(newest)
+            .map(|(oldest, newest)| Ok((DeliveryRow::read(&oldest)?, DeliveryRow::read(&newest)?)))
+            .transpose()
     }
 
     /// Begins a delivery anew, whatever came of it, and gives it back as it is now.
@@ -320,7 +349,8 @@ impl Catalog {
             sql(
                 "UPDATE deliveries SET state = 'waiting', attempts = 0, next_attempt_at = $3,
                      updated_at = $3
-                 WHERE endpoint_id = $1 AND event_id = $2",
+                 WHERE endpoint_id = $1 AND event_id = $2 AND EXISTS (SELECT 1 FROM endpoints w
+                     WHERE w.id = endpoint_id AND w.state <> 'deleted')",
             )
             .bind(endpoint.to_string())
             .bind(event.to_string())
@@ -383,21 +413,17 @@ impl Catalog {
         Ok(begun)
     }
 
-    /// Forgets up to `limit` events that happened before a moment, with their deliveries, unless
-    /// one of these still waits; how many.
+    /// Forgets up to `limit` events that happened before a moment, with their deliveries, unless one
+    /// of these still waits for an endpoint that is there; how many.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn forget_events(&self, before: Timestamp, limit: u32) -> Result<u64> {
-        self.retried(|| self.try_forget_events(before, limit)).await
-    }
-
-    async fn try_forget_events(&self, before: Timestamp, limit: u32) -> Result<u64> {
-        let mut tx = self.begin().await?;
-        let rows = tx
+        let rows = self
             .fetch_all(
                 sql("SELECT v.id FROM events v
                      WHERE v.created_at < $1 AND NOT EXISTS (SELECT 1 FROM deliveries d
+                         JOIN endpoints w ON w.id = d.endpoint_id AND w.state <> 'deleted'
                          WHERE d.event_id = v.id AND d.state = 'waiting')
                      ORDER BY v.created_at LIMIT $2")
                 .bind(before.unix_ms())
@@ -411,20 +437,33 @@ impl Catalog {
         if ids.is_empty() {
             return Ok(0);
         }
-        for text in [
-            "DELETE FROM deliveries WHERE event_id IN (VALUES ",
-            "DELETE FROM events WHERE id IN (VALUES ",
-        ] {
-            let mut delete = Assembled::new(text);
-            delete.rows(&ids, |row, id| {
-                row.text(id.as_str());
-                Ok(())
-            })?;
-            delete.push(")");
-            tx.execute(delete.finish()).await?;
-        }
+        self.retried(|| self.try_forget(&ids)).await
+    }
+
+    async fn try_forget(&self, ids: &[String]) -> Result<u64> {
+        let mut tx = self.begin().await?;
+        let push_ids = |delete: &mut Assembled| {
+            delete
+                .rows(ids, |row, id| {
+                    row.text(id.as_str());
+                    Ok(())
+                })
+                .map(drop)
+        };
+        // Asked once more, because one may have been begun anew meanwhile.
+        let mut delete = Assembled::new("DELETE FROM deliveries WHERE event_id IN (VALUES ");
+        push_ids(&mut delete)?;
+        delete.push(
+            ") AND (state <> 'waiting' OR EXISTS (SELECT 1 FROM endpoints w
+                 WHERE w.id = endpoint_id AND w.state = 'deleted'))",
+        );
+        tx.execute(delete.finish()).await?;
+        let mut delete = Assembled::new("DELETE FROM events WHERE id IN (VALUES ");
+        push_ids(&mut delete)?;
+        delete.push(") AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.event_id = events.id)");
+        let forgotten = tx.execute(delete.finish()).await?;
         tx.commit().await?;
-        Ok(ids.len() as u64)
+        Ok(forgotten)
     }
 }
 

@@ -18,7 +18,7 @@ use crate::error::{CatalogError, Noun, Result};
 use crate::grants::{GrantEnd, Line, NewGrant};
 use crate::outbox::DownloadFacts;
 use crate::purchases::{PurchaseRow, purchase_columns};
-use crate::row::{Record, to_json, to_number};
+use crate::row::{Record, to_json, to_number, unless_damaged};
 use crate::run::{Assembled, Tx};
 
 /// How many rows one statement carries; SQLite takes 32,766 values.
@@ -403,15 +403,43 @@ impl Tx {
         if listeners.is_empty() {
             return Ok(());
         }
-        for (purchase, downloads) in began {
-            // It is held already.
-            let purchase = self.hold_purchase(*purchase).await?;
-            for (asset, download) in downloads {
-                let facts = DownloadFacts::new(&purchase, *asset, download);
-                self.tell_to(&listeners, KIND, download.began_at, &facts)
-                    .await?;
+        let mut events = Vec::new();
+        for some in began.chunks(ROWS) {
+            let purchases = self.purchases(some.iter().map(|(id, _)| *id)).await?;
+            for (id, downloads) in some {
+                // Of one whose row is damaged nobody is told.
+                let Some(purchase) = purchases.get(id) else {
+                    continue;
+                };
+                for (asset, download) in downloads {
+                    let facts = DownloadFacts::new(purchase, *asset, download);
+                    events.push(self.event(KIND, download.began_at, &facts)?);
+                }
             }
         }
-        Ok(())
+        self.tell_all(&listeners, &events).await
+    }
+
+    /// These purchases, but for damaged ones.
+    async fn purchases(
+        &mut self,
+        ids: impl Iterator<Item = PurchaseId>,
+    ) -> Result<HashMap<PurchaseId, PurchaseRow>> {
+        let mut select = Assembled::new(concat!(
+            "SELECT ",
+            purchase_columns!(),
+            " FROM purchases e WHERE e.id IN (VALUES "
+        ));
+        select.rows(ids, |row, id| {
+            row.text(id.to_string());
+            Ok(())
+        })?;
+        select.push(")");
+        let mut purchases = HashMap::new();
+        for row in &self.fetch_all(select.finish()).await? {
+            let purchase = unless_damaged(PurchaseRow::read(row))?;
+            purchases.extend(purchase.map(|purchase| (purchase.id, purchase)));
+        }
+        Ok(purchases)
     }
 }

@@ -10,7 +10,7 @@ use crate::Catalog;
 use crate::error::{CatalogError, Noun, Result};
 use crate::outbox::TestFacts;
 use crate::page::{Page, Paged};
-use crate::row::{Record, check_text};
+use crate::row::{Record, check_text, to_json, unless_damaged};
 use crate::run::{Assembled, Tx, sql};
 
 /// What the row of a subscription to all kinds of events has.
@@ -23,6 +23,17 @@ pub struct EndpointSecret(pub String);
 impl fmt::Debug for EndpointSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("EndpointSecret(..)")
+    }
+}
+
+/// Where events are sent. What follows the host is often a secret, so its `Debug` form does not show
+/// it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct EndpointUrl(pub String);
+
+impl fmt::Debug for EndpointUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EndpointUrl(..)")
     }
 }
 
@@ -50,7 +61,7 @@ pub struct NewEndpoint {
     /// Its id.
     pub id: EndpointId,
     /// Where events are sent.
-    pub url: String,
+    pub url: EndpointUrl,
     /// What it is, for people.
     pub description: Option<String>,
     /// Which events.
@@ -67,7 +78,7 @@ pub struct EndpointRow {
     /// Its id.
     pub id: EndpointId,
     /// Where events are sent.
-    pub url: String,
+    pub url: EndpointUrl,
     /// What it is, for people.
     pub description: Option<String>,
     /// Which events.
@@ -78,8 +89,8 @@ pub struct EndpointRow {
     pub disabled_reason: Option<String>,
     /// What events are signed with.
     pub secret: EndpointSecret,
-    /// What they are signed with too, until the moment given.
-    pub old_secret: Option<(EndpointSecret, Timestamp)>,
+    /// What they are signed with too, each until the moment given; newest first.
+    pub old_secrets: Vec<(EndpointSecret, Timestamp)>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it was last changed.
@@ -90,7 +101,7 @@ pub struct EndpointRow {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct EndpointPatch {
     /// Another place.
-    pub url: Option<String>,
+    pub url: Option<EndpointUrl>,
     /// Another description, or none any more.
     pub description: Option<Option<String>>,
     /// Other events.
@@ -104,9 +115,8 @@ macro_rules! select_endpoints {
     () => {
         "SELECT w.id AS endpoint_id, w.url AS endpoint_url, w.description AS endpoint_description, \
          w.state AS endpoint_state, w.disabled_reason AS endpoint_disabled_reason, \
-         w.secret AS endpoint_secret, w.old_secret AS endpoint_old_secret, \
-         w.old_secret_until AS endpoint_old_secret_until, w.created_at AS endpoint_created_at, \
-         w.updated_at AS endpoint_updated_at, \
+         w.secret AS endpoint_secret, w.old_secrets AS endpoint_old_secrets, \
+         w.created_at AS endpoint_created_at, w.updated_at AS endpoint_updated_at, \
          (SELECT string_agg(s.kind, ',') FROM subscriptions s WHERE s.endpoint_id = w.id) \
              AS endpoint_kinds \
          FROM endpoints w"
@@ -129,21 +139,21 @@ const FIND: &str = concat!(
 impl EndpointRow {
     fn read(row: &AnyRow) -> Result<Self> {
         let row = Record::new(row, "endpoints", "endpoint_id");
-        let secret = |text: &str| EndpointSecret(text.to_owned());
+        let old_secrets: Vec<(String, i64)> = row.json("endpoint_old_secrets")?;
         Ok(Self {
             id: row.parsed("endpoint_id")?,
-            url: row.text("endpoint_url")?.to_owned(),
+            url: EndpointUrl(row.text("endpoint_url")?.to_owned()),
             description: row.text_or_null("endpoint_description")?.map(str::to_owned),
             events: read_kinds(row)?,
             state: row.parsed("endpoint_state")?,
             disabled_reason: row
                 .text_or_null("endpoint_disabled_reason")?
                 .map(str::to_owned),
-            secret: secret(row.text("endpoint_secret")?),
-            old_secret: row
-                .text_or_null("endpoint_old_secret")?
-                .map(secret)
-                .zip(row.time_or_null("endpoint_old_secret_until")?),
+            secret: EndpointSecret(row.text("endpoint_secret")?.to_owned()),
+            old_secrets: old_secrets
+                .into_iter()
+                .map(|(text, until)| (EndpointSecret(text), Timestamp::from_unix_ms(until)))
+                .collect(),
             created_at: row.time("endpoint_created_at")?,
             updated_at: row.time("endpoint_updated_at")?,
         })
@@ -158,7 +168,8 @@ fn read_kinds(row: Record<'_>) -> Result<Subscriptions> {
         if text == ALL_KINDS {
             return Ok(Subscriptions::All);
         }
-        kinds.insert(text.parse().map_err(|error| row.corrupt(COLUMN, &error))?);
+        // A kind that only a later version knows happens only there.
+        kinds.extend(text.parse::<EventKind>());
     }
     Ok(Subscriptions::Only(kinds))
 }
@@ -169,7 +180,7 @@ impl Catalog {
     /// # Errors
     /// [`CatalogError::InvalidText`] when a text has NUL.
     pub async fn insert_endpoint(&self, new: &NewEndpoint) -> Result<EndpointRow> {
-        check_text("url", &new.url)?;
+        check_text("url", &new.url.0)?;
         check_text("description", new.description.as_deref().unwrap_or(""))?;
         self.retried(|| self.try_insert_endpoint(new)).await
     }
@@ -178,10 +189,10 @@ impl Catalog {
         let mut tx = self.begin().await?;
         tx.execute(
             sql("INSERT INTO endpoints
-                     (id, url, description, state, secret, created_at, updated_at)
-                 VALUES ($1, $2, $3, 'enabled', $4, $5, $5)")
+                     (id, url, description, state, secret, old_secrets, created_at, updated_at)
+                 VALUES ($1, $2, $3, 'enabled', $4, '[]', $5, $5)")
             .bind(new.id.to_string())
-            .bind(new.url.clone())
+            .bind(new.url.0.clone())
             .bind(new.description.clone())
             .bind(new.secret.0.clone())
             .bind(new.created_at.unix_ms()),
@@ -234,7 +245,7 @@ impl Catalog {
         patch: &EndpointPatch,
         now: Timestamp,
     ) -> Result<EndpointRow> {
-        check_text("url", patch.url.as_deref().unwrap_or(""))?;
+        check_text("url", patch.url.as_ref().map_or("", |url| &url.0))?;
         let description = patch.description.as_ref().and_then(Option::as_deref);
         check_text("description", description.unwrap_or(""))?;
         self.retried(|| self.try_update_endpoint(id, patch, now))
@@ -261,7 +272,7 @@ impl Catalog {
                  WHERE id = $1",
             )
             .bind(id.to_string())
-            .bind(patch.url.clone().unwrap_or(row.url))
+            .bind(patch.url.clone().unwrap_or(row.url).0)
             .bind(patch.description.clone().unwrap_or(row.description))
             .bind(state.as_str())
             .bind(disabled_reason),
@@ -281,7 +292,12 @@ impl Catalog {
         Ok(row)
     }
 
-    /// Has events signed with another secret, and with the present one too until `old_until`.
+    /// How many secrets count beside the present one at most.
+    pub const MAX_OLD_SECRETS: usize = 4;
+
+    /// Has events signed with another secret, and with the present one too until `old_until`. Others
+    /// that still count go on counting, so that a call whose answer was lost can be repeated; of too
+    /// many the oldest ends.
     ///
     /// # Errors
     /// [`CatalogError::NotFound`].
@@ -305,14 +321,19 @@ impl Catalog {
     ) -> Result<EndpointRow> {
         let mut tx = self.begin().await?;
         tx.hold_endpoint(id, now).await?;
+        let row = tx.endpoint(id).await?;
+        let mut old: Vec<(String, i64)> = vec![(row.secret.0, old_until.unix_ms())];
+        let counting = row
+            .old_secrets
+            .into_iter()
+            .filter(|(_, until)| now < *until);
+        old.extend(counting.map(|(secret, until)| (secret.0, until.unix_ms())));
+        old.truncate(Self::MAX_OLD_SECRETS);
         tx.execute(
-            sql(
-                "UPDATE endpoints SET old_secret = secret, old_secret_until = $3, secret = $2
-                 WHERE id = $1",
-            )
-            .bind(id.to_string())
-            .bind(secret.0.clone())
-            .bind(old_until.unix_ms()),
+            sql("UPDATE endpoints SET secret = $2, old_secrets = $3 WHERE id = $1")
+                .bind(id.to_string())
+                .bind(secret.0.clone())
+                .bind(to_json(&old)?),
         )
         .await?;
         let row = tx.endpoint(id).await?;
@@ -426,6 +447,10 @@ impl Catalog {
                 .bind(i64::from(limit)),
             )
             .await?;
-        rows.iter().map(EndpointRow::read).collect()
+        let mut endpoints = Vec::with_capacity(rows.len());
+        for row in &rows {
+            endpoints.extend(unless_damaged(EndpointRow::read(row))?);
+        }
+        Ok(endpoints)
     }
 }

@@ -41,6 +41,17 @@ struct Body<'a, D> {
     data: &'a D,
 }
 
+/// How many rows one statement carries; SQLite takes 32,766 values.
+const ROWS: usize = 200;
+
+/// Something that happened, with what is sent of it.
+pub(crate) struct Event {
+    id: EventId,
+    kind: EventKind,
+    at: Timestamp,
+    body: String,
+}
+
 /// What an event says of a model.
 #[derive(Serialize)]
 pub(crate) struct ModelFacts<'a> {
@@ -200,35 +211,67 @@ impl Tx {
         if listeners.is_empty() {
             return Ok(None);
         }
-        let id = EventId::generate(now, &*self.outbox().entropy);
-        let body = Body {
+        let event = self.event(kind, now, facts)?;
+        let id = event.id;
+        self.tell_all(listeners, &[event]).await?;
+        Ok(Some(id))
+    }
+
+    /// Something that happened, to be recorded.
+    pub(crate) fn event(
+        &self,
+        kind: EventKind,
+        at: Timestamp,
+        facts: &impl Serialize,
+    ) -> Result<Event> {
+        let id = EventId::generate(at, &*self.outbox().entropy);
+        let body = to_json(&Body {
             id,
             r#type: kind,
-            timestamp: now,
+            timestamp: at,
             data: facts,
-        };
-        self.execute(
-            sql("INSERT INTO events (id, kind, body, created_at) VALUES ($1, $2, $3, $4)")
-                .bind(id.to_string())
-                .bind(kind.as_str())
-                .bind(to_json(&body)?)
-                .bind(now.unix_ms()),
-        )
-        .await?;
-        let mut insert = Assembled::new(
-            "INSERT INTO deliveries
-                 (event_id, endpoint_id, state, attempts, next_attempt_at, updated_at) VALUES ",
-        );
-        insert.rows(listeners, |row, endpoint| {
-            row.text(id.to_string()).comma();
-            row.text(endpoint.to_string()).push(", 'waiting', 0, ");
-            row.number(now.unix_ms()).comma();
-            row.number(now.unix_ms());
-            Ok(())
         })?;
-        self.execute(insert.finish()).await?;
+        Ok(Event { id, kind, at, body })
+    }
+
+    /// Records several things that happened, for these endpoints.
+    pub(crate) async fn tell_all(
+        &mut self,
+        listeners: &[EndpointId],
+        events: &[Event],
+    ) -> Result<()> {
+        for some in events.chunks(ROWS) {
+            let mut insert =
+                Assembled::new("INSERT INTO events (id, kind, body, created_at) VALUES ");
+            insert.rows(some, |row, event| {
+                row.text(event.id.to_string()).comma();
+                row.text(event.kind.as_str()).comma();
+                row.text(event.body.as_str()).comma();
+                row.number(event.at.unix_ms());
+                Ok(())
+            })?;
+            self.execute(insert.finish()).await?;
+        }
+        let deliveries: Vec<(&Event, &EndpointId)> = events
+            .iter()
+            .flat_map(|event| listeners.iter().map(move |endpoint| (event, endpoint)))
+            .collect();
+        for some in deliveries.chunks(ROWS) {
+            let mut insert = Assembled::new(
+                "INSERT INTO deliveries
+                     (event_id, endpoint_id, state, attempts, next_attempt_at, updated_at) VALUES ",
+            );
+            insert.rows(some, |row, (event, endpoint)| {
+                row.text(event.id.to_string()).comma();
+                row.text(endpoint.to_string()).push(", 'waiting', 0, ");
+                row.number(event.at.unix_ms()).comma();
+                row.number(event.at.unix_ms());
+                Ok(())
+            })?;
+            self.execute(insert.finish()).await?;
+        }
         self.ring_on_commit();
-        Ok(Some(id))
+        Ok(())
     }
 
     /// Records what became of a copy, where somebody outside may care. A copy that is owed, or about

@@ -428,6 +428,6 @@ pub(crate) fn insert_placement(
 }
 
 /// PostgreSQL's texts cannot hold NUL, and an error's text is not worth an error of its own.
-fn without_nul(text: &str) -> String {
+pub(crate) fn without_nul(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }

@@ -197,9 +197,11 @@ impl Catalog {
             )
             .await?;
         for row in &gone {
-            let store: StoreName = Record::new(row, "placements", "object_id").parsed("store")?;
-            tx.tell_of_placement(object_id, &store, PlacementState::Gone, None, now)
-                .await?;
+            let store = Record::new(row, "placements", "object_id").parsed::<StoreName>("store");
+            if let Some(store) = unless_damaged(store)? {
+                tx.tell_of_placement(object_id, &store, PlacementState::Gone, None, now)
+                    .await?;
+            }
         }
         tx.commit().await
     }

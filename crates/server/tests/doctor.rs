@@ -29,7 +29,9 @@ use stockroom::doctor::{self, Finding, Severity};
 use stockroom::flows::objects;
 use stockroom::flows::receive::Intake;
 use stockroom::workers::engine;
-use stockroom_catalog::{EndpointSecret, NewEndpoint, Subscriptions};
+use stockroom_catalog::{
+    Attempt, EndpointRow, EndpointSecret, EndpointUrl, NewEndpoint, Subscriptions,
+};
 use stockroom_domain::{Clock, EndpointId, Entropy, Key, ManualClock, SystemClock, SystemEntropy};
 use stockroom_storage::Metadata;
 use tempfile::TempDir;
@@ -645,7 +647,7 @@ async fn an_endpoint_that_takes_no_events_is_a_warning() {
     let long_ago = SystemClock.now().before(Duration::from_secs(2 * 3_600));
     let endpoint = |name: &str, created_at| NewEndpoint {
         id: EndpointId::generate(created_at, &SystemEntropy),
-        url: format!("https://shop.example/{name}?token={SECRET}"),
+        url: EndpointUrl(format!("https://shop.example/{name}?token={SECRET}")),
         description: None,
         events: Subscriptions::All,
         secret: EndpointSecret(SECRET.to_owned()),
@@ -669,12 +671,17 @@ async fn an_endpoint_that_takes_no_events_is_a_warning() {
     // What waits for a moment is on its way.
     let now = SystemClock.now();
     catalog.test_endpoint(taking.id, now).await.expect("a test");
+    let long_ago = now.before(Duration::from_secs(5 * 3_600));
     catalog
         .test_endpoint(stuck.id, long_ago)
         .await
         .expect("a test");
+    let find = async |id| -> EndpointRow {
+        let found = catalog.find_endpoint(id).await.expect("a look");
+        found.expect("an endpoint")
+    };
     catalog
-        .disable_endpoint(gone.id, "it answered 410", now)
+        .disable_endpoint(&find(gone.id).await, "it answered 410", now)
         .await
         .expect("to disable it");
     let findings = wrong(of_events(shop.examine().await));
@@ -684,11 +691,27 @@ async fn an_endpoint_that_takes_no_events_is_a_warning() {
         .collect();
     seen.sort_unstable();
     assert_eq!(seen, [("events.disabled", true), ("events.waiting", false)]);
-    assert!(
-        findings
-            .iter()
-            .any(|it| it.sentence.contains(&stuck.id.to_string()))
-    );
+    let names_stuck = |it: &Finding| it.sentence.contains(&stuck.id.to_string());
+    assert!(findings.iter().any(names_stuck));
+
+    // What was given up is told of until something is taken again.
+    let attempt = async |attempt: Attempt| {
+        let now = SystemClock.now();
+        let claimed =
+            catalog.claim_deliveries(stuck.id, now, now.after(Duration::from_secs(60)), 9);
+        let claimed = claimed.await.expect("a claim");
+        let noted = catalog.note_attempt(stuck.id, &claimed[0], &attempt, now);
+        assert!(noted.await.expect("a note"));
+        let findings = wrong(of_events(shop.examine().await));
+        findings.iter().filter(|it| names_stuck(it)).count()
+    };
+    let failed = Attempt::Failed {
+        status: None,
+        error: "no connection".to_owned(),
+    };
+    assert_eq!(attempt(failed).await, 1);
+    catalog.test_endpoint(stuck.id, now).await.expect("a test");
+    assert_eq!(attempt(Attempt::Delivered { status: 204 }).await, 0);
     app.catalog.close().await;
 }
 

@@ -1,8 +1,8 @@
 -- What other programs are told of, and how far that has come. Constraints and indexes have the same
 -- names as in the SQLite migration beside this one.
 
--- Where events are sent. secret signs them; old_secret signs them too until old_secret_until. Rows
--- are never deleted, so that what was sent to one can still be read.
+-- Where events are sent. secret signs them, and old_secrets do too, each until its end: a list of pairs
+-- as JSON. Rows are never deleted, so that what was sent to one can still be read.
 CREATE TABLE endpoints (
     id TEXT COLLATE "C" NOT NULL,
     url TEXT COLLATE "C" NOT NULL,
@@ -10,13 +10,11 @@ CREATE TABLE endpoints (
     state TEXT COLLATE "C" NOT NULL,
     disabled_reason TEXT COLLATE "C",
     secret TEXT COLLATE "C" NOT NULL,
-    old_secret TEXT COLLATE "C",
-    old_secret_until BIGINT,
+    old_secrets TEXT COLLATE "C" NOT NULL,
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL,
     CONSTRAINT endpoints_pkey PRIMARY KEY (id),
-    CONSTRAINT endpoints_state CHECK (state IN ('enabled', 'disabled', 'deleted')),
-    CONSTRAINT endpoints_old_secret CHECK ((old_secret IS NULL) = (old_secret_until IS NULL))
+    CONSTRAINT endpoints_state CHECK (state IN ('enabled', 'disabled', 'deleted'))
 );
 CREATE INDEX endpoints_enabled ON endpoints (id) WHERE state = 'enabled';
 
@@ -56,4 +54,6 @@ CREATE TABLE deliveries (
     CONSTRAINT deliveries_state CHECK (state IN ('waiting', 'delivered', 'failed'))
 );
 CREATE INDEX deliveries_of_endpoint ON deliveries (endpoint_id, event_id);
-CREATE INDEX deliveries_waiting ON deliveries (endpoint_id, next_attempt_at) WHERE state = 'waiting';
+CREATE INDEX deliveries_by_state ON deliveries (endpoint_id, state, event_id);
+CREATE INDEX deliveries_waiting ON deliveries (endpoint_id, next_attempt_at, event_id)
+    WHERE state = 'waiting';

@@ -1,8 +1,8 @@
 -- What other programs are told of, and how far that has come. Constraints and indexes have the same
 -- names as in the PostgreSQL migration beside this one.
 
--- Where events are sent. secret signs them; old_secret signs them too until old_secret_until. Rows
--- are never deleted, so that what was sent to one can still be read.
+-- Where events are sent. secret signs them, and old_secrets do too, each until its end: a list of pairs
+-- as JSON. Rows are never deleted, so that what was sent to one can still be read.
 CREATE TABLE endpoints (
     id TEXT NOT NULL,
     url TEXT NOT NULL,
@@ -10,13 +10,11 @@ CREATE TABLE endpoints (
     state TEXT NOT NULL,
     disabled_reason TEXT,
     secret TEXT NOT NULL,
-    old_secret TEXT,
-    old_secret_until INTEGER,
+    old_secrets TEXT NOT NULL,
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL,
     CONSTRAINT endpoints_pkey PRIMARY KEY (id),
-    CONSTRAINT endpoints_state CHECK (state IN ('enabled', 'disabled', 'deleted')),
-    CONSTRAINT endpoints_old_secret CHECK ((old_secret IS NULL) = (old_secret_until IS NULL))
+    CONSTRAINT endpoints_state CHECK (state IN ('enabled', 'disabled', 'deleted'))
 ) STRICT;
 CREATE INDEX endpoints_enabled ON endpoints (id) WHERE state = 'enabled';
 
@@ -56,4 +54,6 @@ CREATE TABLE deliveries (
     CONSTRAINT deliveries_state CHECK (state IN ('waiting', 'delivered', 'failed'))
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX deliveries_of_endpoint ON deliveries (endpoint_id, event_id);
-CREATE INDEX deliveries_waiting ON deliveries (endpoint_id, next_attempt_at) WHERE state = 'waiting';
+CREATE INDEX deliveries_by_state ON deliveries (endpoint_id, state, event_id);
+CREATE INDEX deliveries_waiting ON deliveries (endpoint_id, next_attempt_at, event_id)
+    WHERE state = 'waiting';

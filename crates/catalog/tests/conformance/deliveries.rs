@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use stockroom_catalog::{Attempt, DeliveryRow, Page, Subscriptions};
+use stockroom_catalog::{
+    Attempt, ClaimedDelivery, DeliveryRow, EndpointPatch, EndpointUrl, Page, Subscriptions,
+};
 use stockroom_domain::{DeliveryState, EndpointId, EventId, EventKind};
 
 use crate::assert_not_found;
@@ -15,10 +17,12 @@ on_both_databases!(
     a_claim_ends_with_its_lease,
     what_came_of_an_attempt_is_noted,
     what_is_done_is_not_tried_again_unless_somebody_asks,
+    a_late_note_changes_nothing,
     what_was_given_up_since_a_moment_is_begun_anew,
     an_endpoint_that_is_gone_is_disabled,
     endpoints_that_waited_longest_come_first,
     old_events_are_forgotten_unless_they_wait,
+    what_is_begun_anew_and_forgotten_at_once_is_one_of_both,
     a_commit_rings_and_a_change_undone_does_not,
 );
 
@@ -39,21 +43,21 @@ async fn all(lab: &Lab, id: EndpointId) -> Vec<DeliveryRow> {
     listed.items
 }
 
-async fn claim(lab: &Lab, id: EndpointId, limit: u32) -> Vec<EventId> {
+async fn claims(lab: &Lab, id: EndpointId, limit: u32) -> Vec<ClaimedDelivery> {
     let (now, lease_until) = (lab.now(), lab.after(60));
     let claimed = lab.catalog.claim_deliveries(id, now, lease_until, limit);
-    claimed
-        .await
-        .unwrap()
-        .iter()
-        .map(|it| it.event_id)
-        .collect()
+    claimed.await.unwrap()
 }
 
-async fn note(lab: &Lab, id: EndpointId, event: EventId, attempt: Attempt) {
+async fn claim(lab: &Lab, id: EndpointId, limit: u32) -> Vec<EventId> {
+    let claims = claims(lab, id, limit).await;
+    claims.iter().map(|it| it.event_id).collect()
+}
+
+async fn note(lab: &Lab, id: EndpointId, claim: &ClaimedDelivery, attempt: Attempt) -> bool {
     let now = lab.now();
-    let noted = lab.catalog.note_attempt(id, event, &attempt, now).await;
-    noted.unwrap();
+    let noted = lab.catalog.note_attempt(id, claim, &attempt, now).await;
+    noted.unwrap()
 }
 
 fn failed() -> Attempt {
@@ -99,28 +103,28 @@ async fn a_claim_ends_with_its_lease(lab: &Lab) {
     oldest_first.sort_unstable();
     assert_eq!(claimed, oldest_first);
     assert_eq!(claim(lab, id, 9).await.len(), 1);
-    // A worker that died is followed by another when its lease is over.
+    // A worker that died is followed by another when its lease is over. It made no attempt.
     let later = lab.after(3600);
     let again = lab
         .catalog
         .claim_deliveries(id, later, later.after(HOUR), 9);
     let again = again.await.unwrap();
     assert_eq!(again.len(), 3);
-    assert!(again.iter().all(|claim| claim.attempt == 2));
+    assert!(again.iter().all(|claim| claim.attempt == 1));
 }
 
 async fn what_came_of_an_attempt_is_noted(lab: &Lab) {
     let id = with_waiting(lab, 3).await;
-    let claimed = claim(lab, id, 3).await;
+    let claimed = claims(lab, id, 3).await;
     let next_attempt_at = lab.after(300);
-    note(lab, id, claimed[0], Attempt::Delivered { status: 200 }).await;
+    note(lab, id, &claimed[0], Attempt::Delivered { status: 200 }).await;
     let again = Attempt::Again {
         status: None,
-        error: "no connection".to_owned(),
+        error: "no\0 connection".to_owned(),
         next_attempt_at,
     };
-    note(lab, id, claimed[1], again).await;
-    note(lab, id, claimed[2], failed()).await;
+    note(lab, id, &claimed[1], again).await;
+    note(lab, id, &claimed[2], failed()).await;
     let mut rows = all(lab, id).await;
     rows.reverse();
     let seen: Vec<_> = rows
@@ -131,27 +135,28 @@ async fn what_came_of_an_attempt_is_noted(lab: &Lab) {
         seen,
         [
             (DeliveryState::Delivered, Some(200), None),
-            (DeliveryState::Waiting, None, Some("no connection")),
+            (DeliveryState::Waiting, None, Some("no\u{fffd} connection")),
             (DeliveryState::Failed, Some(500), Some("it answered 500")),
         ]
     );
+    assert!(rows.iter().all(|row| row.attempts == 1));
     assert_eq!(rows[1].next_attempt_at, next_attempt_at);
-    let oldest = |state| lab.catalog.oldest_delivery(id, state);
-    let waiting = oldest(DeliveryState::Waiting).await.unwrap();
-    assert_eq!(waiting.as_ref(), Some(&rows[1]));
+    let ends = |state| lab.catalog.ends_of_deliveries(id, state);
+    let waiting = ends(DeliveryState::Waiting).await.unwrap();
+    assert_eq!(waiting, Some((rows[1].clone(), rows[1].clone())));
     assert_eq!(claim(lab, id, 9).await, []);
     let now = next_attempt_at;
     let due = lab.catalog.claim_deliveries(id, now, now.after(HOUR), 9);
     let due = due.await.unwrap();
-    assert_eq!((due[0].event_id, due[0].attempt), (claimed[1], 2));
+    assert_eq!((due[0].event_id, due[0].attempt), (claimed[1].event_id, 2));
 }
 
 async fn what_is_done_is_not_tried_again_unless_somebody_asks(lab: &Lab) {
     let id = with_waiting(lab, 1).await;
-    let event = claim(lab, id, 1).await[0];
-    note(lab, id, event, Attempt::Delivered { status: 200 }).await;
-    // A second worker that took it after a lease was lost changes nothing.
-    note(lab, id, event, failed()).await;
+    let claimed = claims(lab, id, 1).await.remove(0);
+    let event = claimed.event_id;
+    assert!(note(lab, id, &claimed, Attempt::Delivered { status: 200 }).await);
+    assert!(!note(lab, id, &claimed, failed()).await);
     assert_eq!(all(lab, id).await[0].state, DeliveryState::Delivered);
     let begun = lab.catalog.redeliver(id, event, lab.now()).await.unwrap();
     assert_eq!((begun.state, begun.attempts), (DeliveryState::Waiting, 0));
@@ -161,41 +166,95 @@ async fn what_is_done_is_not_tried_again_unless_somebody_asks(lab: &Lab) {
         lab.catalog.redeliver(other, event, lab.now()).await,
         Delivery
     );
+    lab.catalog.delete_endpoint(id, lab.now()).await.unwrap();
+    lab.catalog.redeliver(id, event, lab.now()).await.unwrap();
+    assert_eq!(all(lab, id).await[0].state, DeliveryState::Failed);
+}
+
+/// What comes late says nothing of what was begun since.
+async fn a_late_note_changes_nothing(lab: &Lab) {
+    let id = with_waiting(lab, 1).await;
+    let late = claims(lab, id, 1).await.remove(0);
+    // An operator begins it anew while the last attempt is under way.
+    let now = lab.now();
+    lab.catalog.redeliver(id, late.event_id, now).await.unwrap();
+    assert!(!note(lab, id, &late, failed()).await);
+    let row = &all(lab, id).await[0];
+    assert_eq!((row.state, row.attempts), (DeliveryState::Waiting, 0));
+    // Another worker took it when the lease was over.
+    let other = claims(lab, id, 1).await.remove(0);
+    assert!(!note(lab, id, &late, failed()).await);
+    assert!(note(lab, id, &other, Attempt::Delivered { status: 200 }).await);
+    assert_eq!(all(lab, id).await[0].state, DeliveryState::Delivered);
 }
 
 async fn what_was_given_up_since_a_moment_is_begun_anew(lab: &Lab) {
     let id = with_waiting(lab, 4).await;
-    let claimed = claim(lab, id, 4).await;
-    for event in &claimed[..3] {
-        note(lab, id, *event, failed()).await;
+    let claimed = claims(lab, id, 4).await;
+    for claim in &claimed[..3] {
+        note(lab, id, claim, failed()).await;
     }
-    note(lab, id, claimed[3], Attempt::Delivered { status: 200 }).await;
+    note(lab, id, &claimed[3], Attempt::Delivered { status: 200 }).await;
     let mut rows = all(lab, id).await;
     rows.reverse();
     let since = rows[1].created_at;
     let begun = lab.catalog.redeliver_failed(id, since, lab.now()).await;
     assert_eq!(begun.unwrap(), 2);
-    assert_eq!(claim(lab, id, 9).await, claimed[1..3]);
+    let expected: Vec<_> = claimed[1..3].iter().map(|it| it.event_id).collect();
+    assert_eq!(claim(lab, id, 9).await, expected);
 }
 
 async fn an_endpoint_that_is_gone_is_disabled(lab: &Lab) {
     let id = with_waiting(lab, 3).await;
     let other = with_waiting(lab, 0).await;
     lab.model("kaethe").await;
+    let find = || async { lab.catalog.find_endpoint(id).await.unwrap().unwrap() };
+    let disable = |as_known| async move {
+        let now = lab.now();
+        let done = lab
+            .catalog
+            .disable_endpoint(&as_known, "it answered 410", now);
+        done.await.unwrap()
+    };
+    // The answer of the URL that it had before is not that of the present one.
+    let before = find().await;
+    let moved = EndpointPatch {
+        url: Some(EndpointUrl("https://shop.example/moved".to_owned())),
+        ..EndpointPatch::default()
+    };
     lab.catalog
-        .disable_endpoint(id, "it answered 410", lab.now())
+        .update_endpoint(id, &moved, lab.now())
         .await
         .unwrap();
-    let row = lab.catalog.find_endpoint(id).await.unwrap().unwrap();
+    assert!(!disable(before).await);
+    assert_eq!(find().await.state.as_str(), "enabled");
+
+    assert!(disable(find().await).await);
+    let row = find().await;
     assert_eq!(row.state.as_str(), "disabled");
     assert_eq!(row.disabled_reason.as_deref(), Some("it answered 410"));
     let rows = all(lab, id).await;
     assert_eq!(rows.len(), 4);
     assert!(rows.iter().all(|row| row.state == DeliveryState::Failed));
-    assert_eq!(all(lab, other).await[0].state, DeliveryState::Waiting);
+    let waiting = &all(lab, other).await[0];
+    assert_eq!(waiting.state, DeliveryState::Waiting);
     let due = lab.catalog.due_endpoints(lab.after(60), 9).await.unwrap();
     let due: Vec<_> = due.iter().map(|row| row.id).collect();
     assert_eq!(due, [other]);
+
+    // What waits for one that was disabled by hand goes on waiting, whatever comes in late.
+    let known = lab.catalog.find_endpoint(other).await.unwrap().unwrap();
+    let by_hand = EndpointPatch {
+        is_enabled: Some(false),
+        ..EndpointPatch::default()
+    };
+    lab.catalog
+        .update_endpoint(other, &by_hand, lab.now())
+        .await
+        .unwrap();
+    assert!(!disable(known).await);
+    let waiting = &all(lab, other).await[0];
+    assert_eq!(waiting.state, DeliveryState::Waiting);
 }
 
 async fn endpoints_that_waited_longest_come_first(lab: &Lab) {
@@ -217,9 +276,9 @@ async fn endpoints_that_waited_longest_come_first(lab: &Lab) {
 
 async fn old_events_are_forgotten_unless_they_wait(lab: &Lab) {
     let id = with_waiting(lab, 4).await;
-    let claimed = claim(lab, id, 3).await;
-    for event in &claimed {
-        note(lab, id, *event, failed()).await;
+    let claimed = claims(lab, id, 3).await;
+    for claim in &claimed {
+        note(lab, id, claim, failed()).await;
     }
     let mut rows = all(lab, id).await;
     rows.reverse();
@@ -234,6 +293,30 @@ async fn old_events_are_forgotten_unless_they_wait(lab: &Lab) {
     let left = all(lab, id).await;
     assert_eq!(left.len(), 1);
     assert_eq!(left[0].event_id, rows[3].event_id);
+    // Nobody waits for an endpoint that is deleted, also if something was begun anew just then.
+    lab.catalog.delete_endpoint(id, lab.now()).await.unwrap();
+    assert_eq!(forget(lab.after(60), 9).await, 1);
+    assert_eq!(all(lab, id).await, []);
+}
+
+async fn what_is_begun_anew_and_forgotten_at_once_is_one_of_both(lab: &Lab) {
+    for _ in 0..20 {
+        let id = with_waiting(lab, 1).await;
+        let claimed = claims(lab, id, 1).await.remove(0);
+        note(lab, id, &claimed, failed()).await;
+        let (now, before) = (lab.now(), lab.after(60));
+        let (forgotten, begun) = tokio::join!(
+            lab.catalog.forget_events(before, 9),
+            lab.catalog.redeliver(id, claimed.event_id, now),
+        );
+        let left = all(lab, id).await;
+        match begun {
+            Ok(_) => assert_eq!(left[0].state, DeliveryState::Waiting),
+            Err(_) => assert_eq!((forgotten.unwrap(), left), (1, Vec::new())),
+        }
+        lab.catalog.delete_endpoint(id, lab.now()).await.unwrap();
+        lab.catalog.forget_events(before, 9).await.unwrap();
+    }
 }
 
 async fn a_commit_rings_and_a_change_undone_does_not(lab: &Lab) {

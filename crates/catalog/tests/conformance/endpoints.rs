@@ -1,7 +1,8 @@
 //! Endpoints: what is kept of them, and what their changes do to what waits.
 
 use stockroom_catalog::{
-    Attempt, EndpointPatch, EndpointRow, EndpointSecret, NewEndpoint, Page, Subscriptions,
+    Attempt, Catalog, EndpointPatch, EndpointRow, EndpointSecret, EndpointUrl, NewEndpoint, Page,
+    Subscriptions,
 };
 use stockroom_domain::{DeliveryState, EndpointId, EndpointState, EventKind};
 
@@ -25,7 +26,7 @@ pub(crate) fn only(kinds: impl IntoIterator<Item = EventKind>) -> Subscriptions 
 pub(crate) async fn endpoint(lab: &Lab, events: Subscriptions) -> EndpointRow {
     let new = NewEndpoint {
         id: lab.id(EndpointId::generate),
-        url: "https://shop.example/hooks".to_owned(),
+        url: EndpointUrl("https://shop.example/hooks?token=canary".to_owned()),
         description: Some("the shop's; \"own\" 'words'".to_owned()),
         events,
         secret: EndpointSecret("whsec_first".to_owned()),
@@ -49,7 +50,8 @@ async fn an_endpoint_comes_back_as_it_was_stored(lab: &Lab) {
         assert_eq!(stored.state, EndpointState::Enabled);
         let found = lab.catalog.find_endpoint(stored.id).await.unwrap();
         assert_eq!(found.as_ref(), Some(&stored));
-        assert!(!format!("{found:?}").contains("whsec_first"));
+        let shown = format!("{found:?}");
+        assert!(!shown.contains("whsec_first") && !shown.contains("canary"));
     }
 }
 
@@ -70,13 +72,13 @@ async fn a_change_leaves_what_it_does_not_name(lab: &Lab) {
         before
     );
     let other = change(EndpointPatch {
-        url: Some("https://other.example/".to_owned()),
+        url: Some(EndpointUrl("https://other.example/".to_owned())),
         description: Some(None),
         events: Some(only([EventKind::ModelDeleted])),
         is_enabled: Some(false),
     })
     .await;
-    assert_eq!(other.url, "https://other.example/");
+    assert_eq!(other.url.0, "https://other.example/");
     assert_eq!(other.description, None);
     assert_eq!(other.events, only([EventKind::ModelDeleted]));
     assert_eq!(other.state, EndpointState::Disabled);
@@ -133,23 +135,39 @@ async fn a_deleted_endpoint_is_gone_and_what_waited_is_given_up(lab: &Lab) {
 
 async fn a_secret_is_exchanged_while_the_old_one_still_counts(lab: &Lab) {
     let first = endpoint(lab, Subscriptions::All).await;
-    assert_eq!(first.old_secret, None);
-    let until = lab.after(3600);
-    let second = EndpointSecret("whsec_second".to_owned());
-    let rotated = lab
-        .catalog
-        .rotate_endpoint_secret(first.id, &second, until, lab.now())
-        .await
-        .unwrap();
-    assert_eq!(rotated.secret, second);
-    assert_eq!(rotated.old_secret, Some((first.secret, until)));
-    let third = EndpointSecret("whsec_third".to_owned());
-    let again = lab
-        .catalog
-        .rotate_endpoint_secret(first.id, &third, until, lab.now())
-        .await
-        .unwrap();
-    assert_eq!(again.old_secret, Some((second, until)));
+    assert_eq!(first.old_secrets, []);
+    let rotate = |text: &str, until| {
+        let secret = EndpointSecret(text.to_owned());
+        async move {
+            let now = lab.now();
+            let rotated = lab
+                .catalog
+                .rotate_endpoint_secret(first.id, &secret, until, now)
+                .await;
+            rotated.unwrap()
+        }
+    };
+    let secret = |text: &str| EndpointSecret(text.to_owned());
+    let (soon, later) = (lab.now(), lab.after(3600));
+    let rotated = rotate("whsec_second", later).await;
+    assert_eq!(rotated.secret, secret("whsec_second"));
+    assert_eq!(rotated.old_secrets, [(secret("whsec_first"), later)]);
+    // A second exchange takes nothing from receivers that hold the first secret still.
+    let again = rotate("whsec_third", soon).await;
+    assert_eq!(
+        again.old_secrets,
+        [
+            (secret("whsec_second"), soon),
+            (secret("whsec_first"), later)
+        ]
+    );
+    // What has ended is forgotten, and no more than a few are kept.
+    for _ in 0..9 {
+        rotate("whsec_more", later).await;
+    }
+    let many = rotate("whsec_last", later).await.old_secrets;
+    assert_eq!(many.len(), Catalog::MAX_OLD_SECRETS);
+    assert!(many.iter().all(|(it, _)| *it == secret("whsec_more")));
 }
 
 async fn endpoints_come_in_pages_newest_first(lab: &Lab) {
@@ -184,10 +202,11 @@ async fn a_test_goes_to_one_endpoint_whatever_it_is_sent(lab: &Lab) {
         (event, EventKind::EndpointTest)
     );
     assert_eq!(count(lab, other, DeliveryState::Waiting).await, 0);
+    let now = lab.now();
+    let claimed = lab.catalog.claim_deliveries(tested, now, lab.after(60), 9);
     let outcome = Attempt::Delivered { status: 204 };
-    lab.catalog
-        .note_attempt(tested, event, &outcome, lab.now())
-        .await
-        .unwrap();
+    let claim = &claimed.await.unwrap()[0];
+    let noted = lab.catalog.note_attempt(tested, claim, &outcome, now);
+    assert!(noted.await.unwrap());
     assert_eq!(count(lab, tested, DeliveryState::Delivered).await, 1);
 }

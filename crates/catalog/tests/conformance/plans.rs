@@ -85,8 +85,9 @@ const FILL: &str = "
         SELECT 'pur_' || 1 + i % 10000, 'led_' || i, '[]' FROM generate_series(1, 20000) i;
     INSERT INTO refunds (order_ref, refunded_at)
         SELECT i::text, i FROM generate_series(1, 20000) i;
-    INSERT INTO endpoints (id, url, state, secret, created_at, updated_at)
-        SELECT 'whk_' || i, '', CASE i % 10 WHEN 0 THEN 'disabled' ELSE 'enabled' END, '', i, i
+    INSERT INTO endpoints (id, url, state, secret, old_secrets, created_at, updated_at)
+        SELECT 'whk_' || i, '', CASE i % 10 WHEN 0 THEN 'disabled' ELSE 'enabled' END, '', '[]',
+            i, i
         FROM generate_series(1, 20000) i;
     INSERT INTO subscriptions (endpoint_id, kind)
         SELECT 'whk_' || i, 'kind' || i % 5000 FROM generate_series(1, 20000) i;
@@ -147,6 +148,11 @@ const MADE_FOR: &[(&str, &[&str], &[&str])] = &[
         "AS owed_store",
         &["COVERING INDEX placements_owed"],
         &["placements_owed"],
+    ),
+    (
+        "ORDER BY d.next_attempt_at, d.event_id LIMIT",
+        &["SEARCH d USING COVERING INDEX deliveries_waiting (endpoint_id=? AND next_attempt_at<?)"],
+        &["deliveries_waiting on deliveries d"],
     ),
     (
         "FROM objects o WHERE o.location IN",
@@ -377,20 +383,20 @@ async fn call_endpoints_and_deliveries(lab: &Lab) {
     let now = lab.now();
     catalog.due_endpoints(now, 9).await.unwrap();
     catalog
-        .oldest_delivery(id, DeliveryState::Waiting)
+        .ends_of_deliveries(id, DeliveryState::Waiting)
         .await
         .unwrap();
-    catalog
+    let claimed = catalog
         .claim_deliveries(id, now, lab.after(60), 9)
         .await
         .unwrap();
     let delivered = Attempt::Delivered { status: 200 };
     catalog
-        .note_attempt(id, event, &delivered, now)
+        .note_attempt(id, &claimed[0], &delivered, now)
         .await
         .unwrap();
     catalog.redeliver(id, event, now).await.unwrap();
-    catalog.disable_endpoint(id, "x", now).await.unwrap();
+    catalog.disable_endpoint(&row, "x", now).await.unwrap();
     catalog
         .redeliver_failed(id, row.created_at, now)
         .await

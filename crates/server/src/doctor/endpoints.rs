@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use stockroom_catalog::{Catalog, EndpointRow, Page};
+use stockroom_catalog::{Catalog, DeliveryRow, EndpointRow, Page};
 use stockroom_domain::{DeliveryState, EndpointState, Timestamp};
 
 use super::finding::Finding;
 
-/// An endpoint that has not taken an event for so long is down for more than a deployment.
-const WAITS_TOO_LONG: Duration = Duration::from_secs(3_600);
+/// An event that nobody has tried for so long is not sent at all.
+const WAITS_TOO_LONG: Duration = Duration::from_secs(3 * 3_600);
+
+/// So many attempts take more than half an hour: longer than a deployment.
+const MANY_ATTEMPTS: u32 = 3;
 
 /// Looks at all endpoints. What cannot be read is told of elsewhere.
 pub(super) async fn examine(catalog: &Catalog, now: Timestamp, findings: &mut Vec<Finding>) {
@@ -48,22 +51,39 @@ async fn of(catalog: &Catalog, endpoint: &EndpointRow, now: Timestamp) -> Option
             ),
         ));
     }
-    let since = waiting_since(catalog, endpoint).await?;
-    if now.since(since) <= WAITS_TOO_LONG {
+    let ends = |state| catalog.ends_of_deliveries(id, state);
+    let newest_of = async |state| Some(ends(state).await.ok()??.1.event_id);
+    let (failed, delivered) = (
+        newest_of(DeliveryState::Failed).await,
+        newest_of(DeliveryState::Delivered).await,
+    );
+    let (oldest, _) = ends(DeliveryState::Waiting).await.ok()?.unzip();
+    let stuck = oldest.filter(|it| is_stuck(it, now));
+    // What came after the last that was given up was taken: it is back.
+    if stuck.is_none() && failed <= delivered {
         return None;
     }
+    let sentence = match &stuck {
+        Some(oldest) => format!(
+            "The endpoint {id} has not taken an event of {} yet.",
+            oldest.created_at
+        ),
+        None => format!("The endpoint {id} did not take the last event that it was sent."),
+    };
     Some(Finding::warning(
         "events.waiting",
-        format!("The endpoint {id} has not taken an event of {since} yet."),
+        sentence,
         format!(
-            "See that stockroom serve runs, and what GET /v1/webhook-endpoints/{id}/deliveries\
-             ?status=waiting says of the last attempt."
+            "See that stockroom serve runs, and what GET /v1/webhook-endpoints/{id}/deliveries says \
+             of the last attempt. POST /v1/webhook-endpoints/{id}/redeliver sends once more what \
+             was given up."
         ),
     ))
 }
 
-/// When the oldest event happened that waits for an endpoint.
-async fn waiting_since(catalog: &Catalog, endpoint: &EndpointRow) -> Option<Timestamp> {
-    let oldest = catalog.oldest_delivery(endpoint.id, DeliveryState::Waiting);
-    Some(oldest.await.ok()??.created_at)
+/// Whether an event waits for longer than a deployment takes: it was refused several times, or
+/// nobody has tried it.
+fn is_stuck(delivery: &DeliveryRow, now: Timestamp) -> bool {
+    let is_untried = now.since(delivery.updated_at) > WAITS_TOO_LONG;
+    delivery.attempts >= MANY_ATTEMPTS || is_untried
 }

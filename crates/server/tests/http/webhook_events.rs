@@ -64,8 +64,13 @@ async fn until_newest(shop: &Shop, id: &str, is_there: impl Fn(&Value) -> bool) 
     }
 }
 
-fn has_failed_times(attempts: u64) -> impl Fn(&Value) -> bool {
-    move |it| it["attempts"] == attempts && it["last_error"].is_string()
+fn has_failed(it: &Value) -> bool {
+    it["last_error"].is_string()
+}
+
+/// That another attempt has failed: while it runs, what is shown is what came of the one before.
+fn has_failed_after(before: &Value) -> impl Fn(&Value) -> bool {
+    move |it| has_failed(it) && it["updated_at"] != before["updated_at"]
 }
 
 /// Lets time pass for the server, which then looks what is due.
@@ -148,13 +153,14 @@ async fn an_event_is_sent_again_until_it_is_taken() {
     ]);
     shop.draft_model().await;
     receiver.until(1).await;
-    let first = until_newest(&shop, &id, has_failed_times(1)).await;
+    let first = until_newest(&shop, &id, has_failed).await;
+    assert_eq!(first["attempts"], 1);
     assert_eq!(first["status"], "waiting");
     assert_eq!(first["last_error"], "it answered 500");
     let_pass(&shop, 10);
     receiver.until(2).await;
     // The second wait is five minutes, and the endpoint asked for an hour.
-    let second = until_newest(&shop, &id, has_failed_times(2)).await;
+    let second = until_newest(&shop, &id, has_failed_after(&first)).await;
     assert_eq!(second["last_status"], 429);
     let_pass(&shop, 3_500);
     let_pass(&shop, 3_700);
@@ -180,9 +186,11 @@ async fn what_is_not_taken_for_three_days_is_given_up_and_can_be_sent_again() {
     let (id, _) = connect(&shop, &receiver.url(), &["model.created"]).await;
     receiver.reply(vec![Reply::Status(503); 10]);
     shop.draft_model().await;
+    let mut last = Value::Null;
     for attempt in 1..=10 {
         receiver.until(attempt).await;
-        until_newest(&shop, &id, has_failed_times(attempt as u64)).await;
+        last = until_newest(&shop, &id, has_failed_after(&last)).await;
+        assert_eq!(last["attempts"], attempt);
         let_pass(&shop, attempt as i64 * 2 * 86_400);
     }
     let given_up = until_newest(&shop, &id, |it| it["status"] == "failed").await;
@@ -287,6 +295,24 @@ async fn an_endpoint_that_does_not_answer_keeps_no_other_waiting() {
     assert!(hanging.received().len() <= 8);
 }
 
+/// An answer that is about one event holds up no other.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_is_refused_holds_up_no_other() {
+    let shop = shop().await;
+    let receiver = Receiver::start().await;
+    let (id, _) = connect(&shop, &receiver.url(), &["model.created"]).await;
+    receiver.reply(vec![Reply::Status(422); 30]);
+    for _ in 0..40 {
+        shop.draft_model().await;
+    }
+    // They come at once, without a rest in between.
+    receiver.until(40).await;
+    let list = get(&shop, &format!("{PATH}/{id}/deliveries?limit=100")).await;
+    let list = list["data"].as_array().unwrap();
+    let failed = list.iter().filter(|it| it["last_status"] == 422).count();
+    assert!((25..=30).contains(&failed), "{failed}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_endpoint_gets_nothing_any_more() {
     let shop = shop().await;
@@ -295,7 +321,11 @@ async fn a_deleted_endpoint_gets_nothing_any_more() {
     let path = format!("{PATH}/{id}");
     let deleted = answer(shop.call(Who::Operator, Method::DELETE, &path)).await;
     assert_eq!(deleted.status, 204);
+    let other = Receiver::start().await;
+    connect(&shop, &other.url(), &["model.created"]).await;
     shop.draft_model().await;
+    // What goes to another one has gone when it would have come.
+    other.until(1).await;
     for (method, below) in [
         (Method::GET, ""),
         (Method::DELETE, ""),
@@ -314,7 +344,8 @@ async fn a_deleted_endpoint_gets_nothing_any_more() {
             .await
             .assert_problem(404, "not_found", &what);
     }
-    assert_eq!(get(&shop, PATH).await["data"], json!([]));
+    let list = get(&shop, PATH).await;
+    assert_eq!(list["data"].as_array().unwrap().len(), 1);
     assert_eq!(receiver.received().len(), 0);
 }
 
@@ -361,7 +392,7 @@ async fn a_name_that_leads_into_a_private_network_is_not_called() {
     let url = format!("https://localhost:{}/", receiver.address.port());
     let (id, _) = connect(&shop, &url, &["model.created"]).await;
     shop.draft_model().await;
-    let refused = until_newest(&shop, &id, has_failed_times(1)).await;
+    let refused = until_newest(&shop, &id, has_failed).await;
     let error = refused["last_error"].as_str().unwrap();
     assert!(error.contains("WEBHOOK_ALLOWED_NETWORKS"), "{error}");
     assert_eq!(refused["status"], "waiting");
@@ -373,13 +404,14 @@ async fn a_redirect_is_not_followed() {
     let shop = shop().await;
     let (receiver, elsewhere) = (Receiver::start().await, Receiver::start().await);
     let (id, _) = connect(&shop, &receiver.url(), &["model.created"]).await;
+    let mut refused = Value::Null;
     for (attempt, status) in [(1, 307), (2, 308)] {
         receiver.reply([Reply::Header(status, "location", elsewhere.url())]);
         match attempt {
             1 => drop(shop.draft_model().await),
             _ => let_pass(&shop, 10),
         }
-        let refused = until_newest(&shop, &id, has_failed_times(attempt)).await;
+        refused = until_newest(&shop, &id, has_failed_after(&refused)).await;
         assert_eq!(refused["last_status"], status);
         let error = refused["last_error"].as_str().unwrap();
         assert!(error.contains("redirects are not followed"), "{error}");

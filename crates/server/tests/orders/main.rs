@@ -110,6 +110,11 @@ async fn one_round(dialect: Dialect, kills: usize, mut dice: StdRng, seed: u64) 
     plan.check(&site.purchases().await);
     check(&tally, &plan);
     let (messages, events) = told::check(&listening, &secret, &plan).await;
+    assert_eq!(
+        site.deliveries().await,
+        events,
+        "something was recorded twice"
+    );
     println!(
         "figure: {} orders ({}, {} refunded), {deliveries} deliveries, {} kills, {} attempts cut off \
          ({} of them had recorded the order), {} without a server, {} refused for now, \

@@ -92,14 +92,26 @@ impl Site {
 
     /// All purchases that are recorded.
     pub(crate) async fn purchases(&self) -> Vec<Value> {
-        let mut purchases = Vec::new();
-        let mut path = "/v1/purchases?limit=100".to_owned();
+        self.list("/v1/purchases").await
+    }
+
+    /// How many events are recorded for the one endpoint.
+    pub(crate) async fn deliveries(&self) -> usize {
+        let endpoints = self.list("/v1/webhook-endpoints").await;
+        let id = endpoints[0]["id"].as_str().unwrap();
+        let path = format!("/v1/webhook-endpoints/{id}/deliveries");
+        self.list(&path).await.len()
+    }
+
+    async fn list(&self, path: &str) -> Vec<Value> {
+        let mut entries = Vec::new();
+        let mut page_path = format!("{path}?limit=100");
         loop {
-            let page = answer(self.call(reqwest::Method::GET, &path)).await;
-            purchases.extend(page["data"].as_array().unwrap().iter().cloned());
+            let page = answer(self.call(reqwest::Method::GET, &page_path)).await;
+            entries.extend(page["data"].as_array().unwrap().iter().cloned());
             match page["next_cursor"].as_str() {
-                Some(next) => path = format!("/v1/purchases?limit=100&cursor={next}"),
-                None => return purchases,
+                Some(next) => page_path = format!("{path}?limit=100&cursor={next}"),
+                None => return entries,
             }
         }
     }

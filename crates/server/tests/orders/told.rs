@@ -1,5 +1,5 @@
 //! A program that the server tells of purchases: whatever was recorded is told, at least once, as one
-//! and the same event.
+//! and the same event, of which there is no second.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -38,11 +38,20 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(24 * 3_600);
 /// How long what was delivered or given up can be looked at and sent again.
 pub const KEPT_FOR: Duration = Duration::from_secs(30 * 86_400);
 
+/// How much of what went wrong is kept, in characters.
+const MAX_ERROR: usize = 300;
+
 /// What came of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// To be noted with the delivery.
-    Noted(Attempt),
+    Noted {
+        /// What came of it.
+        attempt: Attempt,
+        /// Whether the endpoint is well, so that others may follow at once. It is when it took the
+        /// event, and also when it refused this one: that is about the event.
+        is_well: bool,
+    },
     /// The endpoint does not want events any more.
     Gone,
 }
@@ -77,15 +86,15 @@ async fn send(
     ])
     .map_err(damaged)?;
     app.event_sender
-        .send(&endpoint.url, headers, delivery.body.clone())
+        .send(&endpoint.url.0, headers, delivery.body.clone())
         .await
 }
 
 /// The secrets that count now, newest first.
 fn secrets(endpoint: &EndpointRow, now: Timestamp) -> impl Iterator<Item = &EndpointSecret> {
-    let old = endpoint.old_secret.as_ref();
-    let old = old.filter(|(_, until)| now < *until).map(|(old, _)| old);
-    std::iter::once(&endpoint.secret).chain(old)
+    let old = endpoint.old_secrets.iter();
+    let counting = old.filter(move |(_, until)| now < *until);
+    std::iter::once(&endpoint.secret).chain(counting.map(|(old, _)| old))
 }
 
 /// What only a damaged row can cause.
@@ -97,7 +106,10 @@ fn outcome(answer: Result<Answer, SendError>, wait: Option<Duration>, now: Times
     let (status, error, least_wait) = match answer {
         Ok(Answer { status, .. }) if status.is_success() => {
             let status = status.as_u16();
-            return Outcome::Noted(Attempt::Delivered { status });
+            return Outcome::Noted {
+                attempt: Attempt::Delivered { status },
+                is_well: true,
+            };
         }
         Ok(Answer { status, .. }) if status == StatusCode::GONE => return Outcome::Gone,
         Ok(Answer {
@@ -105,26 +117,37 @@ fn outcome(answer: Result<Answer, SendError>, wait: Option<Duration>, now: Times
             retry_after,
         }) => {
             let hint = match status.is_redirection() {
-                true => " redirects are not followed: give the endpoint the URL that it leads to",
+                true => "; redirects are not followed: give the endpoint the URL that it leads to",
                 false => "",
             };
             let error = format!("it answered {}{hint}", status.as_u16());
-            (
-                Some(status.as_u16()),
-                error,
-                retry_after.unwrap_or_default(),
-            )
+            (Some(status), error, retry_after.unwrap_or_default())
         }
-        Err(error) => (None, error.to_string(), Duration::ZERO),
+        Err(error) => (None, fit(&error.to_string()), Duration::ZERO),
     };
-    Outcome::Noted(match wait {
+    let is_well = status.is_some_and(is_about_the_event);
+    let status = status.map(|status| status.as_u16());
+    let attempt = match wait {
         Some(wait) => Attempt::Again {
             status,
             error,
             next_attempt_at: now.after(wait.max(least_wait.min(LONGEST_RETRY_AFTER))),
         },
         None => Attempt::Failed { status, error },
-    })
+    };
+    Outcome::Noted { attempt, is_well }
+}
+
+/// Whether an answer says that the endpoint does not like this event, and nothing of the others.
+fn is_about_the_event(status: StatusCode) -> bool {
+    let is_about_the_moment = [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS];
+    status.is_client_error() && !is_about_the_moment.contains(&status)
+}
+
+/// A text that may have come from a stranger's server, as it is kept: bounded, and on one line.
+fn fit(text: &str) -> String {
+    let is_plain = |c: &char| !c.is_control();
+    text.chars().filter(is_plain).take(MAX_ERROR).collect()
 }
 
 /// How long to wait after an attempt that failed, a tenth more or less so that not all come at once;
@@ -173,22 +196,61 @@ mod tests {
         let minute = Some(Duration::from_secs(60));
         for status in [200, 201, 202, 204, 299] {
             let outcome = outcome(answered(status, None), minute, at(0));
-            assert_eq!(outcome, Outcome::Noted(Attempt::Delivered { status }));
+            let attempt = Attempt::Delivered { status };
+            assert_eq!(
+                outcome,
+                Outcome::Noted {
+                    attempt,
+                    is_well: true
+                }
+            );
         }
         assert_eq!(outcome(answered(410, None), minute, at(0)), Outcome::Gone);
-        for status in [301, 307, 400, 401, 404, 409, 429, 500, 503] {
+        for (status, well) in [
+            (301, false),
+            (307, false),
+            (400, true),
+            (401, true),
+            (404, true),
+            (408, false),
+            (409, true),
+            (422, true),
+            (429, false),
+            (500, false),
+            (503, false),
+        ] {
             let outcome = outcome(answered(status, None), minute, at(0));
             assert!(
-                matches!(&outcome, Outcome::Noted(Attempt::Again { status: Some(told), next_attempt_at, .. })
-                    if *told == status && *next_attempt_at == at(60_000)),
+                matches!(&outcome, Outcome::Noted {
+                    attempt: Attempt::Again { status: Some(told), next_attempt_at, .. },
+                    is_well,
+                } if *told == status && *next_attempt_at == at(60_000) && *is_well == well),
                 "{outcome:?}"
             );
         }
         let last = outcome(Err(SendError::Refused), None, at(0));
         assert!(matches!(
             last,
-            Outcome::Noted(Attempt::Failed { status: None, .. })
+            Outcome::Noted {
+                attempt: Attempt::Failed { status: None, .. },
+                is_well: false
+            }
         ));
+    }
+
+    #[test]
+    fn what_a_stranger_says_is_bounded_and_on_one_line() {
+        let error = format!("not valid for\0\n\u{1b}[2J{}", "x".repeat(10_000));
+        let last = outcome(Err(SendError::Failed(error)), None, at(0));
+        let Outcome::Noted {
+            attempt: Attempt::Failed { error, .. },
+            ..
+        } = last
+        else {
+            panic!("{last:?}");
+        };
+        assert!(error.starts_with("not valid for[2Jx"), "{error}");
+        assert_eq!(error.chars().count(), MAX_ERROR);
     }
 
     #[test]
@@ -197,8 +259,9 @@ mod tests {
         for (asked_s, waits_s) in [(1, 60), (600, 600), (u64::MAX, 86_400)] {
             let outcome = outcome(answered(503, Some(asked_s)), minute, at(0));
             assert!(
-                matches!(outcome, Outcome::Noted(Attempt::Again { next_attempt_at, .. })
-                    if next_attempt_at == at(waits_s * 1_000)),
+                matches!(outcome, Outcome::Noted {
+                    attempt: Attempt::Again { next_attempt_at, .. }, ..
+                } if next_attempt_at == at(waits_s * 1_000)),
                 "{outcome:?}"
             );
         }

@@ -2,6 +2,7 @@
 //! allows. A shop's backend says where, so without this it could have this server call what only
 //! this server can reach.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -15,8 +16,15 @@ pub struct Targets {
 
 /// An address that events may be sent to, as far as its text tells: what its name stands for is
 /// looked at with every connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct TargetUrl(Url);
+
+impl fmt::Debug for TargetUrl {
+    /// What follows the host is often a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TargetUrl(..)")
+    }
+}
 
 /// Why a text is no address to send events to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -74,9 +82,13 @@ impl TargetUrl {
         if text.len() > Self::MAX_BYTES {
             return Err(TargetFault::TooLong);
         }
-        let has_scheme = text.starts_with("https://") || text.starts_with("http://");
-        // The parser takes blanks and backslashes for something else.
-        if !has_scheme || text.contains(|c: char| c == '\\' || c.is_control() || c == ' ') {
+        let rest = text
+            .strip_prefix("https://")
+            .or_else(|| text.strip_prefix("http://"));
+        // The parser takes blanks, backslashes and further slashes for something else.
+        let is_plain = rest.is_some_and(|rest| !rest.starts_with('/'))
+            && !text.contains(|c: char| c == '\\' || c.is_control() || c == ' ');
+        if !is_plain {
             return Err(TargetFault::Malformed);
         }
         let url = Url::parse(text).map_err(|_| TargetFault::Malformed)?;

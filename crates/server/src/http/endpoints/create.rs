@@ -19,7 +19,7 @@ use crate::http::fields;
 use crate::http::problem::{Problem, ProblemBody};
 
 /// A new endpoint.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewEndpointBody {
     /// Where events are to be sent: https, in no network that is not public unless the server's
@@ -29,6 +29,13 @@ pub struct NewEndpointBody {
     events: Vec<String>,
     /// What it is, for people.
     description: Option<String>,
+}
+
+impl std::fmt::Debug for NewEndpointBody {
+    /// What follows the host of a URL is often a secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("NewEndpointBody(..)")
+    }
 }
 
 /// Has events sent somewhere from now on. The secret that they are signed with is in this answer and

@@ -16,7 +16,7 @@ use std::fmt;
 use axum::extract::{FromRequestParts, Path};
 use http::request::Parts;
 use serde::Serialize;
-use stockroom_catalog::{DeliveryRow, EndpointRow, Subscriptions};
+use stockroom_catalog::{DeliveryRow, EndpointRow, EndpointUrl, Subscriptions};
 use stockroom_domain::{DeliveryState, EndpointId, EndpointState, EventId, EventKind, Timestamp};
 use utoipa::ToSchema;
 
@@ -28,7 +28,7 @@ use crate::http::problem::Problem;
 const ALL_EVENTS: &str = "*";
 
 /// An endpoint, without its secret.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Serialize, ToSchema)]
 #[schema(as = WebhookEndpoint)]
 pub struct EndpointView {
     /// `whk_...`
@@ -81,6 +81,13 @@ impl fmt::Debug for EndpointWithSecretView {
     }
 }
 
+impl fmt::Debug for EndpointView {
+    /// What follows the host of a URL is often a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "EndpointView({})", self.id)
+    }
+}
+
 /// An event on its way to an endpoint.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = WebhookDelivery)]
@@ -119,7 +126,7 @@ impl EndpointView {
     fn of(row: EndpointRow, now: Timestamp) -> Self {
         Self {
             id: row.id,
-            url: row.url,
+            url: row.url.0,
             description: row.description,
             events: match &row.events {
                 Subscriptions::All => vec![ALL_EVENTS],
@@ -128,9 +135,11 @@ impl EndpointView {
             status: row.state,
             disabled_reason: row.disabled_reason,
             old_secret_until: row
-                .old_secret
-                .map(|(_, until)| until)
-                .filter(|it| now < *it),
+                .old_secrets
+                .iter()
+                .map(|(_, until)| *until)
+                .filter(|until| now < *until)
+                .max(),
             created_at: row.created_at,
             updated_at: row.updated_at,
         }
@@ -157,7 +166,7 @@ impl From<DeliveryRow> for DeliveryView {
 }
 
 /// Reads where events are to be sent.
-fn parse_url(text: &str, targets: &Targets) -> Result<String, Problem> {
+fn parse_url(text: &str, targets: &Targets) -> Result<EndpointUrl, Problem> {
     let target = TargetUrl::parse(text, targets).map_err(|fault| {
         let fix = match fault {
             TargetFault::Private | TargetFault::Plain => {
@@ -167,7 +176,7 @@ fn parse_url(text: &str, targets: &Targets) -> Result<String, Problem> {
         };
         Problem::invalid(format!("url {fault}.{fix}"))
     })?;
-    Ok(target.as_str().to_owned())
+    Ok(EndpointUrl(target.as_str().to_owned()))
 }
 
 /// Reads which events are wanted.

@@ -14,7 +14,7 @@ use crate::http::fields;
 use crate::http::problem::{Problem, ProblemBody};
 
 /// What changes. What is left out stays; `null` clears what can be empty.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EndpointPatchBody {
     /// Where events are to be sent.
@@ -27,6 +27,13 @@ pub struct EndpointPatchBody {
     description: Option<Option<String>>,
     /// `enabled` or `disabled`. While it is disabled, what waits goes on waiting and nothing is added.
     status: Option<Status>,
+}
+
+impl std::fmt::Debug for EndpointPatchBody {
+    /// What follows the host of a URL is often a secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("EndpointPatchBody(..)")
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]

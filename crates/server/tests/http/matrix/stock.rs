@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use http::Method;
 use stockroom_catalog::{
-    EndpointSecret, NewEndpoint, NewModel, NewPurchase, Recorded, Subscriptions,
+    EndpointSecret, EndpointUrl, NewEndpoint, NewModel, NewPurchase, Recorded, Subscriptions,
 };
 use stockroom_domain::{
     AssetId, EndpointId, EventId, Key, KeyId, ModelId, ModelStatus, PurchaseId, Role, Timestamp,
@@ -258,7 +258,7 @@ async fn connect(shop: &Shop) -> (EndpointId, EventId) {
     let now = shop.app.clock.now();
     let endpoint = NewEndpoint {
         id: EndpointId::generate(now, &*shop.app.entropy),
-        url: "https://shop.example/hooks".to_owned(),
+        url: EndpointUrl("https://shop.example/hooks".to_owned()),
         description: None,
         events: Subscriptions::Only([].into()),
         secret: EndpointSecret("whsec_bm90IGEgcmVhbCBzZWNyZXQsIG5vdCBhIHJlYWwgb25l".to_owned()),
