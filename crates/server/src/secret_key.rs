@@ -64,6 +64,23 @@ impl SecretKey {
     }
 }
 
+/// The text without the keys in it, of which the beginning that all have is left. What has only the
+/// look of a key is taken out too: it may be one that was cut or mistyped.
+#[must_use]
+pub fn without_keys(text: &str) -> String {
+    let mut pieces = text.split(PREFIX);
+    let mut shown = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        shown.push_str(PREFIX);
+        let is_of_key = |c: char| c.is_ascii_alphanumeric();
+        if piece.starts_with(is_of_key) {
+            shown.push_str("***");
+        }
+        shown.push_str(piece.trim_start_matches(is_of_key));
+    }
+    shown
+}
+
 /// The first four bytes of a SHA-256: no secret, only a guard against typing errors.
 fn checksum(random: &[u8; RANDOM_BYTES]) -> [u8; 4] {
     let digest = Sha256Digest::of(&[b"stockroom key checksum", &random[..]].concat());
@@ -102,6 +119,21 @@ mod tests {
         assert!(SecretKey::parse(&text[..text.len() - 1]).is_err());
         assert!(SecretKey::parse(&text.to_uppercase()).is_err());
         assert!(SecretKey::parse("").is_err());
+    }
+
+    #[test]
+    fn keys_are_taken_out_of_a_text() {
+        let key = SecretKey::generate(&SeededEntropy::new(6)).reveal();
+        for (text, shown) in [
+            (key.clone(), "sr_live_***"),
+            (format!("{key}/{key}.stl"), "sr_live_***/sr_live_***.stl"),
+            (format!("a/{}", &key[..20]), "a/sr_live_***"),
+            (format!("{key}{key}"), "sr_live_***sr_live_***"),
+            ("sr_live_".to_owned(), "sr_live_"),
+            ("mdl_1/a%20b.stl".to_owned(), "mdl_1/a%20b.stl"),
+        ] {
+            assert_eq!(without_keys(&text), shown, "{text}");
+        }
     }
 
     #[test]
