@@ -150,7 +150,7 @@ mod tests {
     }
 
     /// As many as take a second or two without optimisation.
-    const QUICK_MUTATIONS: usize = 150_000;
+    const QUICK_MUTATIONS: usize = 250_000;
 
     #[test]
     fn no_mutation_of_a_key_is_accepted() {

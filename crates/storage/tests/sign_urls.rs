@@ -236,7 +236,7 @@ fn no_mutation_of_a_million_is_accepted() {
 }
 
 /// As many as take a second or two without optimisation.
-const QUICK_MUTATIONS: usize = 50_000;
+const QUICK_MUTATIONS: usize = 100_000;
 
 /// Changes URLs that are good in one to three ways at a time; none of what comes out may be taken.
 fn assert_none_is_accepted(mutations: usize) {
