@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 
 use sqlx::any::AnyRow;
-use stockroom_domain::{AssetId, Filename, ModelId, Timestamp};
+use stockroom_domain::{AssetId, EventKind, Filename, ModelId, Timestamp};
 
 use crate::Catalog;
 use crate::error::{CatalogError, Noun, Result};
 use crate::objects::ObjectRow;
+use crate::outbox::AssetFacts;
 use crate::page::{Page, Paged};
-use crate::row::{Record, check_text, to_json};
+use crate::row::{Record, check_text, to_json, unless_damaged};
 use crate::run::{Assembled, Tx, sql};
 use crate::uploads::ReceivedUpload;
 
@@ -152,7 +153,10 @@ impl Catalog {
         let mut recorded = Vec::with_capacity(assets.len());
         for asset in assets {
             tx.make_live(&asset.upload, now).await?;
-            recorded.push(tx.insert_asset(asset, now).await?);
+            let row = tx.insert_asset(asset, now).await?;
+            tx.tell(EventKind::AssetCreated, now, &AssetFacts::from(&row))
+                .await?;
+            recorded.push(row);
         }
         tx.commit().await?;
         Ok(recorded)
@@ -267,6 +271,7 @@ impl Catalog {
         if deleted == 0 {
             return Err(CatalogError::NotFound(Noun::Asset));
         }
+        tx.tell_of_deleted_asset(id, now).await?;
         tx.commit().await
     }
 }
@@ -304,5 +309,19 @@ impl Tx {
             .await?
             .ok_or(CatalogError::NotFound(Noun::Asset))?;
         AssetRow::read(&row)
+    }
+
+    /// A row that is damaged can be deleted too; of that nobody is told.
+    async fn tell_of_deleted_asset(&mut self, id: AssetId, now: Timestamp) -> Result<()> {
+        let listeners = self.listeners(EventKind::AssetDeleted).await?;
+        if listeners.is_empty() {
+            return Ok(());
+        }
+        if let Some(asset) = unless_damaged(self.asset(id).await)? {
+            let facts = AssetFacts::from(&asset);
+            self.tell_to(&listeners, EventKind::AssetDeleted, now, &facts)
+                .await?;
+        }
+        Ok(())
     }
 }

@@ -1,14 +1,18 @@
 //! Connecting: the two pools, and a look at a database that changes nothing.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{AnyConnection, AnyPool, ConnectOptions as _, Connection as _};
+use stockroom_domain::{Entropy, SystemEntropy};
+use tokio::sync::Notify;
 
 use crate::address::{Address, make_file};
 use crate::dialect::Dialect;
 use crate::error::{CatalogError, Result};
+use crate::outbox::Outbox;
 use crate::run::{Spoilt, sql};
 use crate::schema;
 
@@ -21,6 +25,7 @@ pub struct Catalog {
     /// On SQLite exactly one connection, so that writers queue here, in order, and not in SQLite.
     pub(crate) writers: AnyPool,
     pub(crate) spoilt: Spoilt,
+    pub(crate) outbox: Outbox,
 }
 
 impl fmt::Debug for Catalog {
@@ -30,12 +35,14 @@ impl fmt::Debug for Catalog {
 }
 
 /// How to connect.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct ConnectOptions {
     /// How many connections at most: to PostgreSQL in all, to SQLite for reading. Default 10.
     pub max_connections: u32,
     /// How long to wait for the database at start, and for a free connection later. Default 10 s.
     pub wait: Duration,
+    /// Where events get the random part of their ids. Default: the system.
+    pub entropy: Arc<dyn Entropy>,
 }
 
 impl Default for ConnectOptions {
@@ -43,6 +50,7 @@ impl Default for ConnectOptions {
         Self {
             max_connections: 10,
             wait: Duration::from_secs(10),
+            entropy: Arc::new(SystemEntropy),
         }
     }
 }
@@ -140,6 +148,13 @@ impl Catalog {
         self.fetch_optional(sql("SELECT 1 AS one")).await.map(drop)
     }
 
+    /// Rings when this catalog has recorded an event that somebody wants to know of. What other
+    /// servers record rings there.
+    #[must_use]
+    pub const fn events_bell(&self) -> &Arc<Notify> {
+        &self.outbox.bell
+    }
+
     /// Ends all connections once they are idle.
     pub async fn close(&self) {
         self.readers.close().await;
@@ -153,6 +168,10 @@ impl Catalog {
     ) -> Self {
         let most = options.max_connections.max(1);
         let spoilt = Spoilt::default();
+        let outbox = Outbox {
+            entropy: Arc::clone(&options.entropy),
+            bell: Arc::default(),
+        };
         let watched = spoilt.clone();
         match dialect {
             Dialect::Sqlite => Self {
@@ -172,6 +191,7 @@ impl Catalog {
                     })
                     .connect_lazy_with(driver_options.clone()),
                 spoilt,
+                outbox,
             },
             Dialect::Postgres => {
                 let shared = pool(most, options.wait)
@@ -197,6 +217,7 @@ impl Catalog {
                     readers: shared.clone(),
                     writers: shared,
                     spoilt,
+                    outbox,
                 }
             }
         }

@@ -9,12 +9,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use sqlx::any::AnyRow;
 use stockroom_domain::{
-    AssetId, Denial, Download, DownloadId, GrantId, LedgerId, PurchaseId, PurchaseStatus, Timestamp,
+    AssetId, Denial, Download, DownloadId, EventKind, GrantId, LedgerId, PurchaseId,
+    PurchaseStatus, Timestamp,
 };
 
 use crate::Catalog;
 use crate::error::{CatalogError, Noun, Result};
 use crate::grants::{GrantEnd, Line, NewGrant};
+use crate::outbox::DownloadFacts;
 use crate::purchases::{PurchaseRow, purchase_columns};
 use crate::row::{Record, to_json, to_number};
 use crate::run::{Assembled, Tx};
@@ -170,6 +172,9 @@ impl Catalog {
 /// What a download is of: one file, with one purchase.
 type OfWhat = (PurchaseId, AssetId);
 
+/// A purchase with the downloads that began on its account.
+type Began = (PurchaseId, Vec<(AssetId, Download)>);
+
 const fn of_what(grant: &NewGrant) -> OfWhat {
     (grant.purchase_id, grant.given.asset_id)
 }
@@ -180,8 +185,8 @@ struct Fold {
     /// The newest download of each file and purchase, as it is after the grants so far.
     newest: HashMap<OfWhat, Download>,
     changed: BTreeSet<OfWhat>,
-    /// How many downloads the grants began.
-    began: BTreeMap<PurchaseId, i64>,
+    /// The downloads that the grants began.
+    began: BTreeMap<PurchaseId, Vec<(AssetId, Download)>>,
     lines: BTreeMap<PurchaseId, Vec<Line>>,
 }
 
@@ -229,13 +234,14 @@ impl Fold {
         let download = match self.newest.entry(of_what(grant)) {
             Entry::Occupied(newest) if is_continued => newest.into_mut(),
             none_or_over => {
-                *self.began.entry(grant.purchase_id).or_default() += 1;
                 let begun = Download {
                     id: grant.id.into(),
                     began_at: grant.given.at,
                     size_bytes: grant.size_bytes,
                     charged_bytes: 0,
                 };
+                let began = self.began.entry(grant.purchase_id).or_default();
+                began.push((grant.given.asset_id, begun));
                 none_or_over.insert_entry(begun).into_mut()
             }
         };
@@ -287,7 +293,7 @@ impl Fold {
         for chunk in began.chunks(ROWS) {
             tx.count_downloads(chunk).await?;
         }
-        Ok(())
+        tx.tell_of_downloads(&began).await
     }
 }
 
@@ -375,16 +381,37 @@ impl Tx {
         self.execute(insert.finish()).await.map(drop)
     }
 
-    async fn count_downloads(&mut self, began: &[(PurchaseId, i64)]) -> Result<()> {
+    async fn count_downloads(&mut self, began: &[Began]) -> Result<()> {
         let mut update = Assembled::new(
             "UPDATE purchases SET downloads = downloads + CAST(v.column2 AS BIGINT) FROM (VALUES ",
         );
         update.rows(began, |row, (purchase, downloads)| {
             row.text(purchase.to_string()).comma();
-            row.number(*downloads);
+            row.number(downloads.len() as i64);
             Ok(())
         })?;
         update.push(") v WHERE purchases.id = v.column1");
         self.execute(update.finish()).await.map(drop)
+    }
+
+    async fn tell_of_downloads(&mut self, began: &[Began]) -> Result<()> {
+        const KIND: EventKind = EventKind::DownloadStarted;
+        if began.is_empty() {
+            return Ok(());
+        }
+        let listeners = self.listeners(KIND).await?;
+        if listeners.is_empty() {
+            return Ok(());
+        }
+        for (purchase, downloads) in began {
+            // It is held already.
+            let purchase = self.hold_purchase(*purchase).await?;
+            for (asset, download) in downloads {
+                let facts = DownloadFacts::new(&purchase, *asset, download);
+                self.tell_to(&listeners, KIND, download.began_at, &facts)
+                    .await?;
+            }
+        }
+        Ok(())
     }
 }

@@ -121,6 +121,10 @@ pub enum Noun {
     Placement,
     /// A purchase.
     Purchase,
+    /// An endpoint that events are sent to.
+    Endpoint,
+    /// The delivery of an event to an endpoint.
+    Delivery,
 }
 
 impl std::fmt::Display for Noun {
@@ -132,6 +136,8 @@ impl std::fmt::Display for Noun {
             Self::Object => "object",
             Self::Placement => "placement",
             Self::Purchase => "purchase",
+            Self::Endpoint => "endpoint",
+            Self::Delivery => "delivery",
         })
     }
 }

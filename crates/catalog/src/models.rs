@@ -1,12 +1,13 @@
 //! Models: the listings of artists.
 
 use sqlx::any::AnyRow;
-use stockroom_domain::{Currency, ModelId, ModelStatus, Money, Subject, Timestamp};
+use stockroom_domain::{Currency, EventKind, ModelId, ModelStatus, Money, Subject, Timestamp};
 
 use crate::Catalog;
 use crate::error::{CatalogError, Noun, Result};
+use crate::outbox::ModelFacts;
 use crate::page::{Page, Paged};
-use crate::row::{Record, check_text, to_json};
+use crate::row::{Record, check_text, to_json, unless_damaged};
 use crate::run::{Assembled, Statement, Tx, sql};
 
 /// A model to be stored.
@@ -206,18 +207,31 @@ impl Catalog {
             deleted_at: None,
         };
         row.check()?;
+        self.retried(|| self.try_insert_model(&row)).await?;
+        Ok(row)
+    }
+
+    async fn try_insert_model(&self, row: &ModelRow) -> Result<()> {
+        let mut tx = self.begin().await?;
         let insert = sql(
             "INSERT INTO models (id, title, description, license, tags, search_text,
                  price_amount, price_currency, status, updated_at, artist, created_at)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
         );
-        self.execute(
-            bind_changeable(insert, &row)?
+        tx.execute(
+            bind_changeable(insert, row)?
                 .bind(row.artist.to_string())
                 .bind(row.created_at.unix_ms()),
         )
         .await?;
-        Ok(row)
+        let facts = ModelFacts::from(row);
+        tx.tell(EventKind::ModelCreated, row.created_at, &facts)
+            .await?;
+        if row.status == ModelStatus::Published {
+            tx.tell(EventKind::ModelPublished, row.created_at, &facts)
+                .await?;
+        }
+        tx.commit().await
     }
 
     /// The model with this id, unless it was deleted.
@@ -309,6 +323,7 @@ impl Catalog {
         let row = tx.fetch_optional(sql(FIND).bind(id.to_string())).await?;
         let row = row.ok_or(CatalogError::NotFound(Noun::Model))?;
         let mut model = ModelRow::read(&row)?;
+        let status_before = model.status;
         model.apply(patch, now);
         model.check()?;
         let update = sql(
@@ -318,6 +333,15 @@ impl Catalog {
              WHERE id = $1",
         );
         tx.execute(bind_changeable(update, &model)?).await?;
+        let facts = ModelFacts::from(&model);
+        tx.tell(EventKind::ModelUpdated, now, &facts).await?;
+        if model.status != status_before {
+            let kind = match model.status {
+                ModelStatus::Published => EventKind::ModelPublished,
+                ModelStatus::Draft => EventKind::ModelUnpublished,
+            };
+            tx.tell(kind, now, &facts).await?;
+        }
         tx.commit().await?;
         Ok(model)
     }
@@ -367,6 +391,7 @@ impl Catalog {
                 .bind(deleted_at.unix_ms()),
         )
         .await?;
+        tx.tell_of_deleted_model(id, now).await?;
         tx.commit().await
     }
 }
@@ -388,6 +413,20 @@ impl Tx {
         } else {
             Err(CatalogError::NotFound(Noun::Model))
         }
+    }
+
+    /// A row that is damaged can be deleted too; of that nobody is told.
+    async fn tell_of_deleted_model(&mut self, id: ModelId, now: Timestamp) -> Result<()> {
+        let listeners = self.listeners(EventKind::ModelDeleted).await?;
+        if listeners.is_empty() {
+            return Ok(());
+        }
+        if let Some(model) = unless_damaged(self.model(id).await)? {
+            let facts = ModelFacts::from(&model);
+            self.tell_to(&listeners, EventKind::ModelDeleted, now, &facts)
+                .await?;
+        }
+        Ok(())
     }
 }
 

@@ -214,8 +214,30 @@ impl Catalog {
     /// [`CatalogError::NotFound`].
     pub async fn step_placement(&self, step: PlacementStep<'_>, now: Timestamp) -> Result<()> {
         let to = step.from.step(step.to).map_err(Conflict::from)?;
+        if self
+            .retried(|| self.try_step_placement(step, to, now))
+            .await?
+        {
+            return Ok(());
+        }
+        let there = self.placements_of(step.object_id).await?;
+        match there.iter().find(|row| row.store == *step.store) {
+            Some(row) => Err(Conflict::PlacementMoved { found: row.state }.into()),
+            None => Err(CatalogError::NotFound(Noun::Placement)),
+        }
+    }
+
+    /// Whether the placement was in the state that the step begins in.
+    async fn try_step_placement(
+        &self,
+        step: PlacementStep<'_>,
+        to: PlacementState,
+        now: Timestamp,
+    ) -> Result<bool> {
+        let mut tx = self.begin().await?;
         let verified_at = (to == PlacementState::Present).then_some(now.unix_ms());
-        let changed = self
+        let error = step.error.map(without_nul);
+        let changed = tx
             .execute(
                 sql("UPDATE placements SET state = $4, updated_at = $5,
                          next_attempt_at = CASE WHEN $3 = 'suspect' AND $4 = 'copying'
@@ -230,17 +252,16 @@ impl Catalog {
                 .bind(to.as_str())
                 .bind(now.unix_ms())
                 .bind(verified_at)
-                .bind(step.error.map(without_nul)),
+                .bind(error.clone()),
             )
             .await?;
-        if changed == 1 {
-            return Ok(());
+        if changed != 1 {
+            return Ok(false);
         }
-        let there = self.placements_of(step.object_id).await?;
-        match there.iter().find(|row| row.store == *step.store) {
-            Some(row) => Err(Conflict::PlacementMoved { found: row.state }.into()),
-            None => Err(CatalogError::NotFound(Noun::Placement)),
-        }
+        tx.tell_of_placement(step.object_id, step.store, to, error.as_deref(), now)
+            .await?;
+        tx.commit().await?;
+        Ok(true)
     }
 
     /// Notes that the bytes of a placement that is `present` matched their hash just now, which

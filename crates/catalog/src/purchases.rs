@@ -1,10 +1,13 @@
 //! Purchases: what lets buyers download.
 
 use sqlx::any::AnyRow;
-use stockroom_domain::{Entitlement, ModelId, PurchaseId, PurchaseStatus, Subject, Timestamp};
+use stockroom_domain::{
+    Entitlement, EventKind, ModelId, PurchaseId, PurchaseStatus, Subject, Timestamp,
+};
 
 use crate::Catalog;
 use crate::error::{CatalogError, Conflict, Noun, Result};
+use crate::outbox::PurchaseFacts;
 use crate::page::{Page, Paged};
 use crate::row::{Record, check_text, to_number};
 use crate::run::{Assembled, Tx, sql};
@@ -199,6 +202,13 @@ impl Catalog {
             .await?
             .ok_or(CatalogError::NotFound(Noun::Model))?;
         if inserted == 1 {
+            let facts = PurchaseFacts::from(&row);
+            tx.tell(EventKind::PurchaseCreated, new.purchased_at, &facts)
+                .await?;
+            if row.refunded_at.is_some() {
+                tx.tell(EventKind::PurchaseRefunded, new.purchased_at, &facts)
+                    .await?;
+            }
             tx.commit().await?;
             Ok(Recorded::New(row))
         } else if row.is_same_order(new) {
@@ -335,6 +345,10 @@ impl Catalog {
             reason: refund.text_or_null("reason")?.map(str::to_owned),
             purchase: tx.purchase_of_order(order_ref).await?,
         };
+        if let (true, Some(row)) = (refunded.is_new, &refunded.purchase) {
+            tx.tell(EventKind::PurchaseRefunded, now, &PurchaseFacts::from(row))
+                .await?;
+        }
         tx.commit().await?;
         Ok(refunded)
     }

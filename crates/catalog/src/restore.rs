@@ -7,13 +7,14 @@
 
 use std::time::Duration;
 
-use stockroom_domain::{AssetId, Key, ModelId, ObjectId, Timestamp};
+use stockroom_domain::{AssetId, EventKind, Key, ModelId, ObjectId, Timestamp};
 
 use crate::Catalog;
 use crate::assets::{AssetRow, select_assets};
 use crate::error::{CatalogError, Conflict, Noun, Result};
 use crate::models::{ModelRow, model_columns};
 use crate::objects::ObjectRow;
+use crate::outbox::{AssetFacts, ModelFacts};
 use crate::row::Record;
 use crate::run::{Statement, Tx, sql};
 
@@ -137,6 +138,8 @@ impl Catalog {
             return Err(CatalogError::NotFound(Noun::Asset));
         }
         let asset = tx.asset(id).await?;
+        tx.tell(EventKind::AssetRestored, now, &AssetFacts::from(&asset))
+            .await?;
         tx.commit().await?;
         Ok(asset)
     }
@@ -191,11 +194,14 @@ impl Catalog {
         }
         tx.execute(sql("UPDATE models SET deleted_at = NULL WHERE id = $1").bind(id.to_string()))
             .await?;
-        tx.commit().await?;
-        Ok(ModelRow {
+        let model = ModelRow {
             deleted_at: None,
             ..model
-        })
+        };
+        tx.tell(EventKind::ModelRestored, now, &ModelFacts::from(&model))
+            .await?;
+        tx.commit().await?;
+        Ok(model)
     }
 
     /// The model with this id, also when it was deleted: whoever restores one must be known to be
@@ -257,7 +263,7 @@ impl Tx {
     }
 
     /// The asset with this id, deleted or not.
-    async fn asset(&mut self, id: AssetId) -> Result<AssetRow> {
+    pub(crate) async fn asset(&mut self, id: AssetId) -> Result<AssetRow> {
         let row = self
             .fetch_optional(sql(concat!(select_assets!(), " WHERE a.id = $1")).bind(id.to_string()))
             .await?
@@ -266,7 +272,7 @@ impl Tx {
     }
 
     /// The model with this id, deleted or not.
-    async fn model(&mut self, id: ModelId) -> Result<ModelRow> {
+    pub(crate) async fn model(&mut self, id: ModelId) -> Result<ModelRow> {
         let row = self
             .fetch_optional(sql(FIND).bind(id.to_string()))
             .await?

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use stockroom_domain::{ObjectId, ObjectState, Timestamp};
+use stockroom_domain::{ObjectId, ObjectState, PlacementState, StoreName, Timestamp};
 
 use crate::Catalog;
 use crate::error::{CatalogError, Conflict, Noun, Result};
@@ -185,15 +185,22 @@ impl Catalog {
         if changed == 0 {
             return tx.explain_unfinished(object_id).await;
         }
-        tx.execute(
-            sql(
-                "UPDATE placements SET state = 'gone', updated_at = $2, last_error = NULL
-                 WHERE object_id = $1 AND state = 'retiring'",
+        let gone = tx
+            .fetch_all(
+                sql(
+                    "UPDATE placements SET state = 'gone', updated_at = $2, last_error = NULL
+                     WHERE object_id = $1 AND state = 'retiring'
+                     RETURNING object_id, store",
+                )
+                .bind(object_id.to_string())
+                .bind(now.unix_ms()),
             )
-            .bind(object_id.to_string())
-            .bind(now.unix_ms()),
-        )
-        .await?;
+            .await?;
+        for row in &gone {
+            let store: StoreName = Record::new(row, "placements", "object_id").parsed("store")?;
+            tx.tell_of_placement(object_id, &store, PlacementState::Gone, None, now)
+                .await?;
+        }
         tx.commit().await
     }
 }

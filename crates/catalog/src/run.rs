@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use crate::Catalog;
 use crate::dialect::Dialect;
 use crate::error::{CatalogError, Result};
+use crate::outbox::Outbox;
 
 /// A statement with its arguments.
 pub(crate) type Statement = Query<'static, Any, AnyArguments>;
@@ -78,6 +79,8 @@ impl Catalog {
             transaction,
             dialect: self.dialect,
             spoilt: self.spoilt.clone(),
+            outbox: self.outbox.clone(),
+            has_events: false,
         })
     }
 
@@ -108,6 +111,8 @@ pub(crate) struct Tx {
     transaction: Transaction<'static, Any>,
     dialect: Dialect,
     spoilt: Spoilt,
+    outbox: Outbox,
+    has_events: bool,
 }
 
 /// Whether the connection that writes to SQLite is of no use any more: after a failure of the
@@ -178,13 +183,27 @@ impl Tx {
         Ok(())
     }
 
+    /// Where events go.
+    pub(crate) const fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    /// Has whoever delivers events look at once when this transaction is real.
+    pub(crate) const fn ring_on_commit(&mut self) {
+        self.has_events = true;
+    }
+
     /// Makes the changes real and durable.
     pub(crate) async fn commit(self) -> Result<()> {
         let (dialect, spoilt) = (self.dialect, self.spoilt);
         self.transaction
             .commit()
             .await
-            .map_err(|error| spoilt.error(dialect, error))
+            .map_err(|error| spoilt.error(dialect, error))?;
+        if self.has_events {
+            self.outbox.bell.notify_one();
+        }
+        Ok(())
     }
 }
 

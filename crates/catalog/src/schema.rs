@@ -37,6 +37,10 @@ const SQLITE: &[Migration] = &[
         version: 5,
         text: include_str!("../migrations/sqlite/0005_audit.sql"),
     },
+    Migration {
+        version: 6,
+        text: include_str!("../migrations/sqlite/0006_events.sql"),
+    },
 ];
 
 const POSTGRES: &[Migration] = &[
@@ -59,6 +63,10 @@ const POSTGRES: &[Migration] = &[
     Migration {
         version: 5,
         text: include_str!("../migrations/postgres/0005_audit.sql"),
+    },
+    Migration {
+        version: 6,
+        text: include_str!("../migrations/postgres/0006_events.sql"),
     },
 ];
 

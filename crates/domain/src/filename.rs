@@ -83,12 +83,15 @@ fn is_reserved(text: &str) -> bool {
     let stem = text.split('.').next().unwrap_or(text).trim_end();
     let device = |name: &str| stem.eq_ignore_ascii_case(name);
     let numbered = |name: &str| {
-        stem.len() == 4
-            && stem.is_char_boundary(3)
+        // Windows reads the raised digits of Latin-1 as digits here.
+        let is_number = |c: char| c.is_ascii_digit() || matches!(c, '\u{b9}' | '\u{b2}' | '\u{b3}');
+        stem.is_char_boundary(3)
             && stem[..3].eq_ignore_ascii_case(name)
-            && stem.as_bytes()[3].is_ascii_digit()
+            && stem[3..].chars().count() == 1
+            && stem[3..].chars().all(is_number)
     };
-    ["con", "prn", "aux", "nul"].into_iter().any(device) || ["com", "lpt"].into_iter().any(numbered)
+    let devices = ["con", "prn", "aux", "nul", "conin$", "conout$"];
+    devices.into_iter().any(device) || ["com", "lpt"].into_iter().any(numbered)
 }
 
 impl fmt::Display for Filename {
@@ -122,6 +125,9 @@ mod tests {
             ".hidden",
             "console.stl",
             "com.stl",
+            "com10.stl",
+            "com\u{661}.stl",
+            "co\u{f6}.stl",
         ] {
             assert_eq!(text.parse::<Filename>().unwrap().as_str(), text);
         }
@@ -143,6 +149,9 @@ mod tests {
             ("NUL", FilenameError::Reserved),
             ("con.stl", FilenameError::Reserved),
             ("Com1.stl", FilenameError::Reserved),
+            ("com\u{b9}.stl", FilenameError::Reserved),
+            ("LPT\u{b3} .stl", FilenameError::Reserved),
+            ("CONIN$", FilenameError::Reserved),
             (&long, FilenameError::TooLong { bytes: 256 }),
         ];
         for (text, error) in cases {

@@ -8,6 +8,7 @@ mod clock;
 mod digest;
 mod downloads;
 mod entropy;
+mod event;
 mod filename;
 mod id;
 mod key;
@@ -20,6 +21,7 @@ pub use clock::{Clock, ManualClock, SystemClock, Timestamp, TimestampError};
 pub use digest::{DigestError, Sha256Digest};
 pub use downloads::{DOWNLOAD_WINDOW, Download, GrantKind, allowance_bytes};
 pub use entropy::{Entropy, SeededEntropy, SystemEntropy};
+pub use event::EventKind;
 pub use filename::{Filename, FilenameError};
 pub use id::{
     AssetId, AuditId, DownloadId, EndpointId, EventId, GrantId, IdError, KeyId, LedgerId,
@@ -32,6 +34,7 @@ pub use permits::{
     permits,
 };
 pub use state::{
-    IllegalTransition, ModelStatus, ObjectState, PlacementState, StoreName, UnknownState,
+    DeliveryState, EndpointState, IllegalTransition, ModelStatus, ObjectState, PlacementState,
+    StoreName, UnknownState,
 };
 pub use subject::{Role, Subject, SubjectError};

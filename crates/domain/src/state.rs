@@ -98,6 +98,30 @@ states! {
 }
 
 states! {
+    /// Whether an endpoint is sent events.
+    EndpointState, "endpoint state" {
+        /// Events are sent to it.
+        Enabled = "enabled",
+        /// Nothing is sent to it until somebody enables it again.
+        Disabled = "disabled",
+        /// It does not exist any more.
+        Deleted = "deleted",
+    }
+}
+
+states! {
+    /// How far the delivery of one event to one endpoint has come.
+    DeliveryState, "delivery state" {
+        /// It is tried now or later.
+        Waiting = "waiting",
+        /// The endpoint took the event.
+        Delivered = "delivered",
+        /// It was given up.
+        Failed = "failed",
+    }
+}
+
+states! {
     /// What is known of an object's bytes on one store.
     PlacementState, "placement state" {
         /// The bytes should be here and are not known to be.

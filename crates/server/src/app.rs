@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{CallerSettings, Delivery, EngineSettings, PurchaseEventSettings, S3Settings};
+use crate::flows::events::send::Sender;
 use crate::flows::keys::KeyUses;
 use crate::flows::ledger::Ledger;
 use crate::flows::overview::LastCounts;
@@ -48,6 +49,8 @@ pub struct Parts {
     pub signer: UrlSigner,
     /// The secrets that events about orders are signed with.
     pub purchase_events: PurchaseEventSettings,
+    /// Sends events to endpoints.
+    pub event_sender: Sender,
     /// The present moment.
     pub clock: Arc<dyn Clock>,
     /// Randomness.

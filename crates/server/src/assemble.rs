@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::app::{App, Limits, Parts};
 use crate::config::{Config, S3Settings, SigningKeysError};
+use crate::flows::events::send::Sender;
 use crate::flows::keys::KeyUses;
 use crate::flows::ledger::Ledger;
 use crate::flows::overview::LastCounts;
@@ -72,8 +73,11 @@ pub async fn parts(
     let metrics = Arc::new(Metrics::new());
     let engine_bell = Arc::default();
     let signer = UrlSigner::new(config.signing.load_or_create(&*entropy)?, public_url);
-    let catalog =
-        Catalog::connect(config.database.url().expose(), &ConnectOptions::default()).await?;
+    let options = ConnectOptions {
+        entropy: Arc::clone(&entropy),
+        ..ConnectOptions::default()
+    };
+    let catalog = Catalog::connect(config.database.url().expose(), &options).await?;
     let stores = open_stores(config, &signer, &clock, &entropy, &metrics)?;
     let guards = guards(&stores, &clock, &engine_bell);
     let storage = storage(config, &guards)?;
@@ -86,6 +90,7 @@ pub async fn parts(
         s3_settings: config.storage.s3.clone(),
         signer,
         purchase_events: config.purchase_events.clone(),
+        event_sender: Sender::new(&config.webhooks),
         clock,
         entropy,
         metrics,

@@ -4,6 +4,7 @@ pub mod app;
 pub mod assemble;
 pub mod check;
 pub mod cli;
+mod client;
 pub mod config;
 pub mod doctor;
 pub mod exit;

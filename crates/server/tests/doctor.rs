@@ -29,7 +29,8 @@ use stockroom::doctor::{self, Finding, Severity};
 use stockroom::flows::objects;
 use stockroom::flows::receive::Intake;
 use stockroom::workers::engine;
-use stockroom_domain::{Clock, Entropy, Key, ManualClock, SystemClock, SystemEntropy};
+use stockroom_catalog::{EndpointSecret, NewEndpoint, Subscriptions};
+use stockroom_domain::{Clock, EndpointId, Entropy, Key, ManualClock, SystemClock, SystemEntropy};
 use stockroom_storage::Metadata;
 use tempfile::TempDir;
 use tokio_rustls::TlsAcceptor;
@@ -632,6 +633,61 @@ async fn copies_that_are_owed_for_long_are_a_warning() {
     assert_eq!(
         sentence,
         "1 copy on s3 is missing or doubted, the oldest for 3 hours."
+    );
+    app.catalog.close().await;
+}
+
+#[tokio::test]
+async fn an_endpoint_that_takes_no_events_is_a_warning() {
+    let shop = Shop::new("local");
+    let app = shop.app().await;
+    let catalog = &app.catalog;
+    let long_ago = SystemClock.now().before(Duration::from_secs(2 * 3_600));
+    let endpoint = |name: &str, created_at| NewEndpoint {
+        id: EndpointId::generate(created_at, &SystemEntropy),
+        url: format!("https://shop.example/{name}?token={SECRET}"),
+        description: None,
+        events: Subscriptions::All,
+        secret: EndpointSecret(SECRET.to_owned()),
+        created_at,
+    };
+    let [taking, gone, stuck] = ["taking", "gone", "stuck"].map(|name| endpoint(name, long_ago));
+    for endpoint in [&taking, &gone, &stuck] {
+        catalog
+            .insert_endpoint(endpoint)
+            .await
+            .expect("to store it");
+    }
+    let of_events = |findings: Vec<Finding>| -> Vec<Finding> {
+        let is_of_events = |it: &Finding| it.id.starts_with("events");
+        findings.into_iter().filter(is_of_events).collect()
+    };
+    let fine = of_events(shop.examine().await);
+    assert_eq!(fine.len(), 1, "{fine:?}");
+    assert_eq!(fine[0].severity, Severity::Ok);
+
+    // What waits for a moment is on its way.
+    let now = SystemClock.now();
+    catalog.test_endpoint(taking.id, now).await.expect("a test");
+    catalog
+        .test_endpoint(stuck.id, long_ago)
+        .await
+        .expect("a test");
+    catalog
+        .disable_endpoint(gone.id, "it answered 410", now)
+        .await
+        .expect("to disable it");
+    let findings = wrong(of_events(shop.examine().await));
+    let mut seen: Vec<_> = findings
+        .iter()
+        .map(|finding| (finding.id, finding.sentence.contains(&gone.id.to_string())))
+        .collect();
+    seen.sort_unstable();
+    assert_eq!(seen, [("events.disabled", true), ("events.waiting", false)]);
+    assert!(
+        findings
+            .iter()
+            .any(|it| it.sentence.contains(&stuck.id.to_string()))
     );
     app.catalog.close().await;
 }

@@ -37,7 +37,7 @@ pub use s3::{
 pub use secret::Secret;
 pub use sign::{
     Purpose, SignError, SignatureError, SigningKey, SigningKeyError, SigningKeys, UrlSigner,
-    VerifiedUrl,
+    VerifiedUrl, is_media_type,
 };
 pub use stockroom_domain::{
     Category, Clock, Entropy, Key, KeyError, KeyPrefix, Sha256Digest, StoreName, SystemClock,

@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor, Row};
 use stockroom_catalog::{
-    AssetQuery, AuditRow, Dialect, Given, GrantBatch, GrantEnd, KeyHash, LateEnd, ModelFilter,
-    ModelPatch, NewGrant, NewKey, NewModel, ObjectRow, Page, PlacementStep, PurchaseFilter,
-    VisibleTo,
+    AssetQuery, Attempt, AuditRow, Dialect, EndpointPatch, Given, GrantBatch, GrantEnd, KeyHash,
+    LateEnd, ModelFilter, ModelPatch, NewGrant, NewKey, NewModel, ObjectRow, Page, PlacementStep,
+    PurchaseFilter, Subscriptions, VisibleTo,
 };
 use stockroom_domain::{
-    AssetId, AuditId, GrantId, GrantKind, KeyId, KeyPrefix, LedgerId, ModelStatus, PlacementState,
-    PurchaseId, Role, StoreName,
+    AssetId, AuditId, DeliveryState, GrantId, GrantKind, KeyId, KeyPrefix, LedgerId, ModelStatus,
+    PlacementState, PurchaseId, Role, StoreName,
 };
 use tracing::field::{Field, Visit};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
@@ -85,6 +85,17 @@ const FILL: &str = "
         SELECT 'pur_' || 1 + i % 10000, 'led_' || i, '[]' FROM generate_series(1, 20000) i;
     INSERT INTO refunds (order_ref, refunded_at)
         SELECT i::text, i FROM generate_series(1, 20000) i;
+    INSERT INTO endpoints (id, url, state, secret, created_at, updated_at)
+        SELECT 'whk_' || i, '', CASE i % 10 WHEN 0 THEN 'disabled' ELSE 'enabled' END, '', i, i
+        FROM generate_series(1, 20000) i;
+    INSERT INTO subscriptions (endpoint_id, kind)
+        SELECT 'whk_' || i, 'kind' || i % 5000 FROM generate_series(1, 20000) i;
+    INSERT INTO events (id, kind, body, created_at)
+        SELECT 'evt_' || i, 'model.created', '{}', i FROM generate_series(1, 20000) i;
+    INSERT INTO deliveries (event_id, endpoint_id, state, attempts, next_attempt_at, updated_at)
+        SELECT 'evt_' || i, 'whk_' || 1 + i % 1000,
+            CASE i % 10 WHEN 0 THEN 'waiting' WHEN 1 THEN 'failed' ELSE 'delivered' END, 0, i, i
+        FROM generate_series(1, 20000) i;
     ANALYZE;";
 
 /// Statements of workers, by words that only one of them has, with what their plans are to name
@@ -319,6 +330,7 @@ async fn call_every_method(lab: &Lab) {
     call_keys_and_models(lab).await;
     call_objects_and_placements(lab).await;
     call_assets_and_purchases(lab).await;
+    call_endpoints_and_deliveries(lab).await;
 }
 
 /// Every list is asked for its first and for a later page.
@@ -330,6 +342,61 @@ fn pages(after: &str) -> [Page; 2] {
             after: Some(after.to_owned()),
         },
     ]
+}
+
+async fn call_endpoints_and_deliveries(lab: &Lab) {
+    let catalog = &lab.catalog;
+    let row = crate::endpoints::endpoint(lab, Subscriptions::All).await;
+    let id = row.id;
+    catalog.find_endpoint(id).await.unwrap();
+    let patch = EndpointPatch {
+        events: Some(Subscriptions::All),
+        ..EndpointPatch::default()
+    };
+    catalog
+        .update_endpoint(id, &patch, lab.now())
+        .await
+        .unwrap();
+    catalog
+        .rotate_endpoint_secret(id, &row.secret, lab.now(), lab.now())
+        .await
+        .unwrap();
+    let event = catalog.test_endpoint(id, lab.now()).await.unwrap();
+    for page in pages(&id.to_string()) {
+        catalog.list_endpoints(&page).await.unwrap();
+    }
+    for page in pages(&event.to_string()) {
+        for state in [None, Some(DeliveryState::Waiting)] {
+            catalog.list_deliveries(id, state, &page).await.unwrap();
+        }
+    }
+    // Everything that is told of is told of once more.
+    call_keys_and_models(lab).await;
+    call_objects_and_placements(lab).await;
+    call_assets_and_purchases(lab).await;
+    let now = lab.now();
+    catalog.due_endpoints(now, 9).await.unwrap();
+    catalog
+        .oldest_delivery(id, DeliveryState::Waiting)
+        .await
+        .unwrap();
+    catalog
+        .claim_deliveries(id, now, lab.after(60), 9)
+        .await
+        .unwrap();
+    let delivered = Attempt::Delivered { status: 200 };
+    catalog
+        .note_attempt(id, event, &delivered, now)
+        .await
+        .unwrap();
+    catalog.redeliver(id, event, now).await.unwrap();
+    catalog.disable_endpoint(id, "x", now).await.unwrap();
+    catalog
+        .redeliver_failed(id, row.created_at, now)
+        .await
+        .unwrap();
+    catalog.delete_endpoint(id, now).await.unwrap();
+    assert_eq!(catalog.forget_events(lab.after(60), 1).await.unwrap(), 1);
 }
 
 async fn call_keys_and_models(lab: &Lab) {

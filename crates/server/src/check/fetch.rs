@@ -1,12 +1,8 @@
 //! Fetches a signed URL as a buyer's browser would: without a key, by the URL alone.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::redirect::Policy;
-use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject as _;
+use crate::client::{self, told};
 
 const CONNECT: Duration = Duration::from_secs(5);
 const WHOLE: Duration = Duration::from_secs(30);
@@ -20,7 +16,12 @@ pub(super) async fn bytes(
     ca_pem: Option<&[u8]>,
     expected_bytes: usize,
 ) -> Result<Vec<u8>, String> {
-    let mut response = client(ca_pem)?.get(url).send().await.map_err(told)?;
+    let client = client::builder(ca_pem)?
+        .connect_timeout(CONNECT)
+        .timeout(WHOLE)
+        .build()
+        .map_err(told)?;
+    let mut response = client.get(url).send().await.map_err(told)?;
     let status = response.status();
     let limit_bytes = if status.is_success() {
         expected_bytes
@@ -41,45 +42,6 @@ pub(super) async fn bytes(
         "the URL was answered with {status}{}",
         code.unwrap_or_default()
     ))
-}
-
-/// A client that trusts the system's authorities and the private one. It uses no proxy, as the
-/// store does not.
-fn client(ca_pem: Option<&[u8]>) -> Result<reqwest::Client, String> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if let Some(pem) = ca_pem {
-        for certificate in CertificateDer::pem_slice_iter(pem) {
-            let certificate = certificate.map_err(|_| "S3_CA_FILE cannot be read".to_owned())?;
-            roots.add(certificate).map_err(|error| error.to_string())?;
-        }
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    reqwest::Client::builder()
-        .tls_backend_preconfigured(tls)
-        .no_proxy()
-        .redirect(Policy::none())
-        .connect_timeout(CONNECT)
-        .timeout(WHOLE)
-        .build()
-        .map_err(told)
-}
-
-/// An error with what caused it, and without the URL.
-fn told(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(&error);
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 /// S3's own code in a refusal.

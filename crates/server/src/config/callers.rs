@@ -1,10 +1,10 @@
 //! What callers may do, and what is believed of them.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::networks::{entries, networks};
 use super::problem::{Fault, fault};
 use super::reader::{Noted, Reader};
 use super::values::HttpUrl;
@@ -63,7 +63,14 @@ impl Rate {
 pub(super) fn read(reader: &mut Reader<'_>) -> Result<CallerSettings, Noted> {
     let rate_limit_per_key = reader.read(&variable::RATE_LIMIT_PER_KEY, "none", rate);
     let rate_limit_per_address = reader.read(&variable::RATE_LIMIT_PER_ADDRESS, "none", rate);
-    let trusted_proxies = reader.read(&variable::TRUSTED_PROXIES, "none", networks);
+    let trusted_proxies = reader.read(&variable::TRUSTED_PROXIES, "none", |text| {
+        networks(text, || {
+            fault(
+                "has a network that holds every address, so that every client could claim any address",
+                "Name the addresses of the proxies only",
+            )
+        })
+    });
     let cors_origins = reader.read(&variable::CORS_ORIGINS, "none", origins);
     Ok(CallerSettings {
         rate_limit_per_key: rate_limit_per_key?,
@@ -95,33 +102,6 @@ fn rate(text: &str) -> Result<Option<Rate>, Fault> {
     })
 }
 
-/// A list of networks, or `none`. An address alone is a network of one.
-fn networks(text: &str) -> Result<Vec<IpNet>, Fault> {
-    entries(text).map(network).collect()
-}
-
-fn network(text: &str) -> Result<IpNet, Fault> {
-    let parsed = text
-        .parse::<IpNet>()
-        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-    match parsed {
-        Ok(network) if network.prefix_len() == 0 => Err(fault(
-            "has a network that holds every address, so that every client could claim any address",
-            "Name the addresses of the proxies only",
-        )),
-        // Addresses are compared in their IPv4 form, so this would match nobody.
-        Ok(IpNet::V6(network)) if network.addr().to_ipv4_mapped().is_some() => Err(fault(
-            "has IPv4 addresses in the form of IPv6",
-            "Write them as IPv4, for example 10.0.0.0/8",
-        )),
-        Ok(network) => Ok(network.trunc()),
-        Err(_) => Err(fault(
-            "has an entry that is neither an IP address nor a network",
-            "Write none, or a list such as 10.0.0.0/8, 192.0.2.7, 2001:db8::/32",
-        )),
-    }
-}
-
 /// A list of origins, `*` for all, or `none`.
 fn origins(text: &str) -> Result<CorsOrigins, Fault> {
     match text {
@@ -147,14 +127,6 @@ fn origin(text: &str) -> Result<HttpUrl, Fault> {
                 "Write none, *, or a list such as https://shop.example, https://www.shop.example",
             )
         })
-}
-
-/// The entries of a list that is separated by commas; `none` has none.
-fn entries(text: &str) -> impl Iterator<Item = &str> {
-    let text = if text == "none" { None } else { Some(text) };
-    text.into_iter()
-        .flat_map(|text| text.split(','))
-        .map(str::trim)
 }
 
 #[cfg(test)]
@@ -219,35 +191,6 @@ mod tests {
             "https://shop.example,",
         ] {
             assert!(origins(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn networks_are_addresses_or_prefixes() {
-        assert_eq!(networks("none"), Ok(Vec::new()));
-        let shown = |text| {
-            let networks = networks(text).unwrap();
-            networks.iter().map(ToString::to_string).collect::<Vec<_>>()
-        };
-        assert_eq!(
-            shown("10.1.2.3/8, 192.0.2.7,2001:db8::1/32 , ::1"),
-            ["10.0.0.0/8", "192.0.2.7/32", "2001:db8::/32", "::1/128"]
-        );
-        for text in [
-            "",
-            "all",
-            "None",
-            "none, 10.0.0.1",
-            "10.0.0.0/33",
-            "10.0.0.1,",
-            "proxy.example",
-            "0.0.0.0/0",
-            "::/0",
-            "10.0.0.1:80",
-            "::ffff:10.0.0.0/104",
-            "::ffff:10.0.0.1",
-        ] {
-            assert!(networks(text).is_err(), "{text}");
         }
     }
 }

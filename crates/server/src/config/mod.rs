@@ -12,6 +12,7 @@ mod environment;
 mod files;
 mod http;
 mod logs;
+mod networks;
 mod problem;
 mod purchase_events;
 mod reader;
@@ -21,6 +22,7 @@ mod signing;
 mod storage;
 mod values;
 mod variable;
+mod webhooks;
 
 use std::path::PathBuf;
 
@@ -39,6 +41,7 @@ pub use signing::{SigningKeysError, SigningSettings};
 pub use stockroom_storage::Secret;
 pub use storage::StorageSettings;
 pub use values::{HttpUrl, parse_duration, parse_size};
+pub use webhooks::WebhookSettings;
 
 use reader::{Noted, Reader};
 
@@ -61,6 +64,8 @@ pub struct Config {
     pub signing: SigningSettings,
     /// The secrets that events about orders are signed with.
     pub purchase_events: PurchaseEventSettings,
+    /// Where events may be sent.
+    pub webhooks: WebhookSettings,
     /// What is logged, and in which form.
     pub log: LogSettings,
 }
@@ -116,6 +121,7 @@ fn read(reader: &mut Reader<'_>) -> Result<Config, Noted> {
     let callers = callers::read(reader);
     let signing = signing::read(reader, &usable_dir);
     let purchase_events = purchase_events::read(reader);
+    let webhooks = webhooks::read(reader);
     let log = logs::read(reader);
     Ok(Config {
         data_dir: data_dir?,
@@ -126,6 +132,7 @@ fn read(reader: &mut Reader<'_>) -> Result<Config, Noted> {
         callers: callers?,
         signing: signing?,
         purchase_events: purchase_events?,
+        webhooks: webhooks?,
         log: log?,
     })
 }

@@ -3,7 +3,8 @@
 use super::problem::{Fault, fault};
 use super::reader::{Noted, Reader};
 use super::variable;
-use crate::flows::orders::{standard, stripe};
+use crate::flows::orders::stripe;
+use crate::flows::signatures::standard;
 
 /// The secrets that events about orders are signed with, newest first. An event is taken when it is
 /// signed with any of them, so that a secret can be exchanged while events arrive.

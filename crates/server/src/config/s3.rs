@@ -118,7 +118,7 @@ pub(super) fn read(reader: &mut Reader<'_>, mode: Mode) -> Result<Option<S3Setti
         )
     });
     let public_endpoint = reader.read_optional(&variable::S3_PUBLIC_ENDPOINT, HttpUrl::parse_root);
-    let ca = read_ca_file(reader);
+    let ca = read_ca_file(reader, &variable::S3_CA_FILE);
 
     let endpoint = needed(reader, mode, &variable::S3_ENDPOINT, endpoint);
     let region = needed(reader, mode, &variable::S3_REGION, region);
@@ -249,15 +249,19 @@ fn key_part(text: &str) -> Result<Secret, Fault> {
     Ok(Secret::new(text))
 }
 
-fn read_ca_file(reader: &mut Reader<'_>) -> Result<Option<CaFile>, Noted> {
-    let path = reader.read_optional(&variable::S3_CA_FILE, |text| Ok(text.to_owned()))?;
+/// Reads a setting that names a file of certificates.
+pub(super) fn read_ca_file(
+    reader: &mut Reader<'_>,
+    variable: &Variable,
+) -> Result<Option<CaFile>, Noted> {
+    let path = reader.read_optional(variable, |text| Ok(text.to_owned()))?;
     let Some(path) = path else {
         return Ok(None);
     };
     let path = reader.resolve(&path);
     match certificates(&path) {
         Ok(pem) => Ok(Some(CaFile { path, pem })),
-        Err(fault) => Err(reader.problem(&variable::S3_CA_FILE, fault)),
+        Err(fault) => Err(reader.problem(variable, fault)),
     }
 }
 

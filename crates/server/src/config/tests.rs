@@ -108,6 +108,7 @@ fn nothing_set_is_the_embedded_default() {
         callers,
         signing,
         purchase_events,
+        webhooks,
         log,
     } = &loaded.config;
     assert_eq!(data_dir, &setup.path("data"));
@@ -134,6 +135,7 @@ fn nothing_set_is_the_embedded_default() {
     assert_eq!(http.header_timeout, Duration::from_secs(10));
     assert_eq!(http.idle_timeout, Duration::from_secs(60));
     assert_eq!(http.shutdown_grace, Duration::from_secs(30));
+    assert_eq!(webhooks, &WebhookSettings::default());
     let expected = CallerSettings {
         rate_limit_per_key: None,
         rate_limit_per_address: None,
@@ -286,6 +288,8 @@ fn every_setting_with_a_bad_value_is_named_once_with_its_source() {
         ("SIGNING_KEYS", "k:canary"),
         ("PURCHASE_WEBHOOK_SECRETS", "whsec_canary"),
         ("STRIPE_WEBHOOK_SECRETS", "sk_live_canary"),
+        ("WEBHOOK_ALLOWED_NETWORKS", "0.0.0.0/0"),
+        ("WEBHOOK_CA_FILE", "missing.pem"),
         ("LOG", "inof"),
         ("LOG_FORMAT", "xml"),
     ];

@@ -90,11 +90,13 @@ pub(super) const STRIPE_WEBHOOK_SECRETS: Variable = Variable::named("STRIPE_WEBH
     .secret()
     .or_file()
     .or_none();
+pub(super) const WEBHOOK_ALLOWED_NETWORKS: Variable = Variable::named("WEBHOOK_ALLOWED_NETWORKS");
+pub(super) const WEBHOOK_CA_FILE: Variable = Variable::named("WEBHOOK_CA_FILE").or_none();
 pub(super) const LOG: Variable = Variable::named("LOG");
 pub(super) const LOG_FORMAT: Variable = Variable::named("LOG_FORMAT");
 
 /// All settings. What is not in this list is read from nowhere.
-pub(super) const ALL: [Variable; 36] = [
+pub(super) const ALL: [Variable; 38] = [
     DATA_DIR,
     STORAGE_MODE,
     STORAGE_DIR,
@@ -129,6 +131,8 @@ pub(super) const ALL: [Variable; 36] = [
     SIGNING_KEYS,
     PURCHASE_WEBHOOK_SECRETS,
     STRIPE_WEBHOOK_SECRETS,
+    WEBHOOK_ALLOWED_NETWORKS,
+    WEBHOOK_CA_FILE,
     LOG,
     LOG_FORMAT,
 ];

@@ -20,6 +20,7 @@ pub(super) async fn examine(
     let options = ConnectOptions {
         max_connections: 2,
         wait: WAIT,
+        ..ConnectOptions::default()
     };
     let probe = match Catalog::probe(url.expose(), &options).await {
         Ok(probe) => probe,

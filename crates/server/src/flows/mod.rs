@@ -4,10 +4,12 @@
 //! [`objects`]. A download goes `who -> gate -> where -> deliver`: the gate is
 //! [`stockroom_domain::permits`], the rest is [`deliver`]. [`verify`] compares records with bytes,
 //! and [`explain`] follows one purchase from the gate to its bytes.
-//! Signed events about orders come in through [`orders`].
+//! Signed events about orders come in through [`orders`], and what happened here goes out through
+//! [`events`].
 
 pub mod deliver;
 pub mod error;
+pub mod events;
 pub mod explain;
 pub mod keys;
 pub mod ledger;
@@ -18,4 +20,5 @@ pub mod prove;
 pub mod publish;
 pub mod receipt;
 pub mod receive;
+pub mod signatures;
 pub mod verify;

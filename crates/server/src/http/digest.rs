@@ -24,13 +24,27 @@ pub fn expected_sha256(headers: &HeaderMap) -> Result<Option<Sha256Digest>, Prob
             .filter(|member| !member.is_empty())
         {
             let (algorithm, digest) = member.split_once('=').ok_or_else(malformed)?;
-            if algorithm.trim() == "sha-256" {
+            let algorithm = algorithm.trim();
+            if !is_member_key(algorithm) {
+                return Err(malformed());
+            }
+            if algorithm == "sha-256" {
                 // RFC 8941: of members with the same key, the last one counts.
                 expected = Some(parse_binary(digest.trim())?);
             }
         }
     }
     Ok(expected)
+}
+
+/// Whether a text can be the name of a member (RFC 8941, section 3.1.2). `SHA-256` cannot: it is what
+/// the header `Digest` had, and passing it over would leave the bytes uncompared.
+fn is_member_key(text: &str) -> bool {
+    let begins = text.starts_with(|c: char| c.is_ascii_lowercase() || c == '*');
+    begins
+        && text.bytes().all(|b| {
+            b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-' | b'.' | b'*')
+        })
 }
 
 /// The value of the header for these bytes.
@@ -86,6 +100,8 @@ mod tests {
             "sha-256=:!:",
             "sha-256=:AAAA:",
             "sha-256=:",
+            "SHA-256=:AAAA:",
+            "=:AAAA:",
         ] {
             assert!(read(value).is_err(), "{value}");
         }

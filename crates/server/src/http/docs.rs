@@ -20,6 +20,7 @@ use crate::http::plain::Plain;
         (name = "models", description = "Listings of artists."),
         (name = "assets", description = "The files of models."),
         (name = "purchases", description = "What lets buyers download."),
+        (name = "webhooks", description = "Who is told what happens, for operators."),
         (name = "keys", description = "Who may call, for operators."),
         (name = "objects", description = "The storage facade, for operators."),
         (name = "files", description = "This server's own signed URLs."),

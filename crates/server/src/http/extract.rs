@@ -9,6 +9,7 @@ use http::header::{self, HeaderMap};
 use http::request::Parts;
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 
 use crate::app::App;
 use crate::http::codes::Code;
@@ -105,6 +106,18 @@ fn body_problem(rejection: BytesRejection) -> Problem {
             Problem::invalid("The body could not be read to its end.").caused_by(other)
         }),
     }
+}
+
+/// Tells a field of a JSON body that is `null` from one that is left out: for `deserialize_with`.
+///
+/// # Errors
+/// Those of the value.
+pub fn given<'de, T, D>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    Option::deserialize(deserializer).map(Some)
 }
 
 /// The query of the URL. Unknown parameters are the business of the type.

@@ -80,6 +80,14 @@ pub fn key_name(text: &str) -> Result<String, Problem> {
     one_line("name", text, MAX_TITLE)
 }
 
+/// What an endpoint is, for people: one line, not empty.
+///
+/// # Errors
+/// 400 with what is wrong.
+pub fn endpoint_description(text: &str) -> Result<String, Problem> {
+    one_line("description", text, MAX_TITLE)
+}
+
 /// One line of text, not empty and without control characters.
 fn one_line(field: &str, text: &str, max_characters: usize) -> Result<String, Problem> {
     bounded(field, text, max_characters)?;

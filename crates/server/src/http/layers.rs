@@ -3,7 +3,7 @@
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, StatusCode, Version};
 use tokio::time::Instant;
@@ -14,6 +14,7 @@ use crate::http::address;
 use crate::http::audit::Watch;
 use crate::http::codes::Code;
 use crate::http::cors;
+use crate::http::message;
 use crate::http::pace;
 use crate::http::problem::Problem;
 use crate::http::untaken;
@@ -46,7 +47,10 @@ pub async fn around(State(app): State<App>, mut request: Request, next: Next) ->
     let in_flight = InFlight::begin(&app);
     let watch = Watch::begin(&app, &mut request, &route, &request_id);
     let request = pace::paced(request, app.limits.idle_timeout);
-    let response = next.run(request).await;
+    let response = match message::check(&request) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    };
     if let Some(watch) = watch {
         watch.end(&response).await;
     }

@@ -12,8 +12,8 @@ use crate::http::extract::MAX_JSON_BYTES;
 use crate::http::plain::Plain;
 use crate::http::problem::Problem;
 use crate::http::{
-    assets, audit, cors, docs, files, health, keys, layers, library, limits, models, objects,
-    purchases, storage, webhooks,
+    assets, audit, cors, docs, endpoints, files, health, keys, layers, library, limits, models,
+    objects, purchases, storage, webhooks,
 };
 
 /// The whole interface as a service.
@@ -111,6 +111,17 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(purchases::receipt::receipt))
         .routes(routes!(purchases::explain::explain))
         .routes(routes!(webhooks::receive::receive))
+        .routes(routes!(endpoints::create::create, endpoints::list::list))
+        .routes(routes!(
+            endpoints::get::get,
+            endpoints::update::update,
+            endpoints::delete::delete
+        ))
+        .routes(routes!(endpoints::rotate::rotate))
+        .routes(routes!(endpoints::test::test))
+        .routes(routes!(endpoints::deliveries::deliveries))
+        .routes(routes!(endpoints::redeliver::redeliver))
+        .routes(routes!(endpoints::redeliver_failed::redeliver_failed))
         .routes(routes!(library::library))
         .routes(routes!(keys::create::create, keys::list::list))
         .routes(routes!(keys::get::get))

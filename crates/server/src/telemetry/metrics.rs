@@ -24,6 +24,7 @@ pub struct Metrics {
     operation_seconds: Family<StoreOperation, Histogram>,
     storage_bytes: Family<BytesLabels, Counter>,
     doubts: Family<DoubtLabels, Counter>,
+    event_attempts: Family<AttemptLabels, Counter>,
     requests: Family<RequestLabels, Counter>,
     request_seconds: Family<RouteLabels, Histogram>,
     /// Requests that are being answered now, bodies included.
@@ -63,6 +64,11 @@ struct DoubtLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AttemptLabels {
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
     route: String,
     method: String,
@@ -92,6 +98,7 @@ impl Metrics {
             operation_seconds: Family::new_with_constructor(seconds),
             storage_bytes: Family::default(),
             doubts: Family::default(),
+            event_attempts: Family::default(),
             requests: Family::default(),
             request_seconds: Family::new_with_constructor(seconds),
             requests_in_flight: Gauge::default(),
@@ -122,6 +129,11 @@ impl Metrics {
             "read_doubts",
             "Reads that could not use a copy and went on with another",
             metrics.doubts.clone(),
+        );
+        registry.register(
+            "event_attempts",
+            "Attempts to send events to endpoints",
+            metrics.event_attempts.clone(),
         );
         registry.register(
             "http_requests",
@@ -182,6 +194,13 @@ impl Metrics {
             kind: kind.as_str(),
         };
         self.doubts.get_or_create(&labels).inc();
+    }
+
+    /// Counts an attempt to send an event to an endpoint.
+    pub fn event_attempt(&self, outcome: &'static str) {
+        self.event_attempts
+            .get_or_create(&AttemptLabels { outcome })
+            .inc();
     }
 
     /// All counters, and these gauges, as OpenMetrics text.

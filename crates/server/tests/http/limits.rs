@@ -170,31 +170,6 @@ async fn json_that_is_nested_too_deep_is_refused_on_every_route_that_takes_json(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_head_that_is_too_large_is_refused() {
-    let shop = Shop::start(Backend::Local).await;
-    let many: String = (0..10_000).map(|n| format!("X-{n}: y\r\n")).collect();
-    let a_few_too_many: String = (0..150).map(|n| format!("X-{n}: y\r\n")).collect();
-    let large = "y".repeat(1 << 20);
-    for (what, lines) in [
-        ("10,000 headers", many),
-        ("150 headers", a_few_too_many),
-        ("a header of 1 MiB", format!("X-Large: {large}\r\n")),
-        ("a name of 1 MiB", format!("{large}: y\r\n")),
-        (
-            "a key of 1 MiB",
-            format!("Authorization: Bearer {large}\r\n"),
-        ),
-    ] {
-        let request = format!("GET /v1/models HTTP/1.1\r\nHost: shop\r\n{lines}\r\n");
-        assert_eq!(shop.raw(request).await.status, 431, "{what}");
-    }
-    let request = format!("GET /v1/models?q={large} HTTP/1.1\r\nHost: shop\r\n\r\n");
-    let status = shop.raw(request).await.status;
-    assert!(matches!(status, 414 | 431), "a target of 1 MiB: {status}");
-    assert_eq!(answer(shop.get(Who::Nobody, "/livez")).await.status, 200);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn methods_that_callers_make_up_are_counted_as_one() {
     let shop = Shop::start(Backend::Local).await;
     for number in 0..50 {

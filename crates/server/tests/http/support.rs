@@ -330,6 +330,11 @@ impl Shop {
         }
     }
 
+    /// Everything that this server has on disk, and room for what it must not touch.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// Where the local store lies.
     pub(crate) fn uploads_folder(&self) -> PathBuf {
         self.folder.path().join("data/uploads")
@@ -398,7 +403,7 @@ impl Shop {
     }
 
     /// Like [`Shop::traces`], once no upload runs any more: the look at the intents would end it.
-    async fn quiet_traces(&self) -> Traces {
+    pub(crate) async fn quiet_traces(&self) -> Traces {
         while !self.app.tasks.is_empty() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -492,28 +497,36 @@ impl Answer {
     /// Checks that the answer is this problem, whole and in its form.
     #[track_caller]
     pub(crate) fn assert_problem(&self, status: u16, code: &str, what: &str) {
+        let is_problem = self.is_problem(status, code);
+        assert!(is_problem.is_ok(), "{what}: {is_problem:?}");
+    }
+
+    /// The same as a value, for whoever has more to look at.
+    pub(crate) fn is_problem(&self, status: u16, code: &str) -> Result<(), String> {
         let body = String::from_utf8_lossy(&self.body);
-        assert_eq!(self.status, status, "{what}: {body}");
-        assert_eq!(
-            self.header("content-type"),
-            "application/problem+json",
-            "{what}"
-        );
-        let problem: Value = serde_json::from_slice(&self.body).unwrap();
-        assert_eq!(problem["status"], status, "{what}: {body}");
-        assert_eq!(problem["code"], code, "{what}: {body}");
-        for field in ["title", "detail"] {
-            assert!(
-                problem[field].as_str().is_some_and(|text| !text.is_empty()),
-                "{what}: {body}"
-            );
+        let wrong = |what: &str| Err(format!("{what}: {} {body:.500}", self.status));
+        if self.status != status {
+            return wrong(&format!("not {status} {code}"));
         }
-        assert_eq!(
-            problem["request_id"],
-            self.header("x-request-id"),
-            "{what}: {body}"
-        );
-        assert!(!self.header("x-request-id").is_empty(), "{what}");
+        if self.header("content-type") != "application/problem+json" {
+            return wrong("no problem+json");
+        }
+        let Ok(problem) = serde_json::from_slice::<Value>(&self.body) else {
+            return wrong("no JSON");
+        };
+        if problem["status"] != status || problem["code"] != code {
+            return wrong(&format!("not {status} {code}"));
+        }
+        for field in ["title", "detail"] {
+            if problem[field].as_str().is_none_or(str::is_empty) {
+                return wrong(&format!("no {field}"));
+            }
+        }
+        let request_id = self.header("x-request-id");
+        if request_id.is_empty() || problem["request_id"] != request_id {
+            return wrong("another request id");
+        }
+        Ok(())
     }
 }
 

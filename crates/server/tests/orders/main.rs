@@ -5,7 +5,8 @@
 //! of them mixed up, sixteen at a time. A third of the orders is refunded, so that many a refund
 //! comes before its purchase. Meanwhile the server is killed at random moments and started again;
 //! whatever was not answered with 200 is delivered again, and nothing else is. In the end there is
-//! exactly one purchase for each order, and exactly the refunded ones are refunded.
+//! exactly one purchase for each order, and exactly the refunded ones are refunded. And each purchase
+//! and each refund was told to a program that listens, as one event, at least once.
 //!
 //! The environment steers it: `STOCKROOM_SEED` draws the events and the moments of an earlier run,
 //! as far as threads allow; `STOCKROOM_TORTURE=1` makes many rounds with more kills. Lines that
@@ -25,9 +26,16 @@
 mod database;
 mod deliver;
 mod plan;
+#[path = "../http/receiver.rs"]
+#[expect(
+    dead_code,
+    reason = "it is shared with the tests over HTTP, whose receivers do more"
+)]
+mod receiver;
 mod server;
 #[path = "../http/signed.rs"]
 mod signed;
+mod told;
 
 use rand::rngs::StdRng;
 use rand::seq::index::sample;
@@ -76,7 +84,9 @@ fn seed() -> u64 {
 }
 
 async fn one_round(dialect: Dialect, kills: usize, mut dice: StdRng, seed: u64) {
+    let listening = told::listen().await;
     let site = Site::create(dialect).await;
+    let secret = site.connect(&listening.url()).await;
     let plan = Plan::draw(ORDERS, &site.models, &mut dice);
     let deliveries = plan.deliveries.len();
     let began = tokio::time::Instant::now();
@@ -99,10 +109,12 @@ async fn one_round(dialect: Dialect, kills: usize, mut dice: StdRng, seed: u64) 
     site.kill_and_restart().await;
     plan.check(&site.purchases().await);
     check(&tally, &plan);
+    let (messages, events) = told::check(&listening, &secret, &plan).await;
     println!(
         "figure: {} orders ({}, {} refunded), {deliveries} deliveries, {} kills, {} attempts cut off \
          ({} of them had recorded the order), {} without a server, {} refused for now, \
-         {:.1} s, seed {seed}: each order recorded once, each refund kept",
+         {:.1} s, seed {seed}: each order recorded once, each refund kept; {events} events told in \
+         {messages} messages",
         plan.orders.len(),
         dialect.as_str(),
         plan.refunded(),

@@ -39,6 +39,10 @@ impl Site {
             ("DATA_DIR".to_owned(), data_dir.display().to_string()),
             ("LISTEN".to_owned(), "127.0.0.1:0".to_owned()),
             ("LOG".to_owned(), "warn".to_owned()),
+            (
+                "WEBHOOK_ALLOWED_NETWORKS".to_owned(),
+                "127.0.0.0/8".to_owned(),
+            ),
         ];
         for (name, value) in signed::SETTINGS {
             settings.push((name.to_owned(), value.to_owned()));
@@ -62,6 +66,14 @@ impl Site {
             site.models.push(model["id"].as_str().unwrap().to_owned());
         }
         site
+    }
+
+    /// Has a program told of purchases; what the messages are signed with.
+    pub(crate) async fn connect(&self, url: &str) -> String {
+        let body = json!({"url": url, "events": ["purchase.created", "purchase.refunded"]});
+        let request = self.call(reqwest::Method::POST, "/v1/webhook-endpoints");
+        let endpoint = answer(request.json(&body)).await;
+        endpoint["secret"].as_str().unwrap().to_owned()
     }
 
     /// Where the server is reached: another place after each restart.

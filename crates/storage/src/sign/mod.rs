@@ -8,7 +8,5 @@ mod keys;
 mod message;
 mod url;
 
-pub(crate) use url::is_media_type;
-
 pub use keys::{SigningKey, SigningKeyError, SigningKeys};
-pub use url::{Purpose, SignError, SignatureError, UrlSigner, VerifiedUrl};
+pub use url::{Purpose, SignError, SignatureError, UrlSigner, VerifiedUrl, is_media_type};

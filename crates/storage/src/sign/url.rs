@@ -235,8 +235,10 @@ fn allows(signed: SignMethod, method: &str) -> bool {
     signed.as_str() == method || (signed == SignMethod::Get && method == "HEAD")
 }
 
-/// Whether a text can stand in a `Content-Type` header.
-pub(crate) fn is_media_type(text: &str) -> bool {
+/// Whether a text can be kept as a media type and said again in a `Content-Type` header, by every
+/// store and in a signed URL: 1 to 255 visible ASCII characters and spaces.
+#[must_use]
+pub fn is_media_type(text: &str) -> bool {
     (1..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic() || b == b' ')
 }
 

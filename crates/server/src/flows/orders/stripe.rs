@@ -7,8 +7,8 @@ use stockroom_domain::Timestamp;
 use subtle::ConstantTimeEq as _;
 
 use super::event::{BodyError, NewOrder, OrderEvent, order_ref};
-use super::mac::MacKey;
-use super::{SignatureError, VerifiedEvent, in_time, unix_seconds};
+use crate::flows::signatures::mac::MacKey;
+use crate::flows::signatures::{SignatureError, VerifiedEvent, in_time, unix_seconds};
 
 /// The header with the moment of signing and the signatures: `t=...,v1=...`.
 pub const SIGNATURE: &str = "stripe-signature";

@@ -12,6 +12,7 @@ use crate::app::App;
 use crate::flows::error::FlowError;
 use crate::flows::publish::{NewFile, record_assets};
 use crate::flows::receive::{Received, discard, receive};
+use crate::http::assets::between::{self, Between};
 use crate::http::auth::Identity;
 use crate::http::body::{counted, to_its_end};
 use crate::http::codes::Code;
@@ -46,14 +47,14 @@ pub async fn upload(
     request: Request,
 ) -> Result<Response, Problem> {
     let model = permitted(&app, &identity, id, Action::Change).await?;
+    let (request, between) = between::bounded(request);
     let form = Multipart::from_request(request, &app)
         .await
         .map_err(no_form)?;
     let task_app = app.clone();
-    let rows = to_its_end(
-        &app,
-        async move { receive_form(&task_app, &model, form).await },
-    )
+    let rows = to_its_end(&app, async move {
+        receive_form(&task_app, &model, form, &between).await
+    })
     .await?;
     let view = |row| AssetView::of(row, &identity);
     let list = List::whole(rows.into_iter().map(view).collect());
@@ -64,9 +65,10 @@ async fn receive_form(
     app: &App,
     model: &ModelRow,
     mut form: Multipart,
+    between: &Between,
 ) -> Result<Vec<AssetRow>, Problem> {
     let mut files = Vec::new();
-    if let Err(problem) = receive_fields(app, model, &mut form, &mut files).await {
+    if let Err(problem) = receive_fields(app, model, &mut form, between, &mut files).await {
         for (_, received) in files {
             discard(app, received).await;
         }
@@ -79,6 +81,7 @@ async fn receive_fields(
     app: &App,
     model: &ModelRow,
     form: &mut Multipart,
+    between: &Between,
     files: &mut Vec<(NewFile, Received)>,
 ) -> Result<(), Problem> {
     while let Some(field) = form.next_field().await.map_err(broken_form)? {
@@ -90,9 +93,11 @@ async fn receive_fields(
         }
         let file = NewFile::new(app, filename(&field)?);
         let intake = file.intake(model)?;
+        between.file_begins();
         let received = receive(app, intake, counted(app, field))
             .await
             .map_err(refused_file)?;
+        between.file_ends();
         files.push((file, received));
     }
     if files.is_empty() {
@@ -115,9 +120,12 @@ pub fn filename(field: &Field<'_>) -> Result<Filename, Problem> {
             "The form has a field with another name than file. Send each file in a field named file.",
         ));
     }
-    let name = field
-        .file_name()
-        .ok_or_else(|| Problem::new(Code::BadMultipart, "A file in the form has no filename."))?;
+    let name = field.file_name().ok_or_else(|| {
+        Problem::new(
+            Code::BadMultipart,
+            "A file in the form has no filename, or one that is not UTF-8.",
+        )
+    })?;
     parse_filename(name)
 }
 
@@ -147,7 +155,8 @@ fn refused_file(error: FlowError) -> Problem {
 }
 
 fn broken_form(cause: impl std::error::Error + Send + Sync + 'static) -> Problem {
-    pace::too_slow(&cause).unwrap_or_else(|| {
+    let known = pace::too_slow(&cause).or_else(|| between::too_much(&cause));
+    known.unwrap_or_else(|| {
         Problem::new(
             Code::BadMultipart,
             "The form breaks off or cannot be read. Nothing was stored; send it again.",

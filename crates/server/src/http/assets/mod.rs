@@ -1,5 +1,6 @@
 //! `/v1/models/{id}/assets` and `/v1/assets`: the files of models.
 
+pub mod between;
 pub mod delete;
 pub mod download;
 pub mod form;

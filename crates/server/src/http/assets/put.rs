@@ -1,5 +1,6 @@
 //! `PUT /v1/models/{id}/assets/{filename}`
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
@@ -32,9 +33,10 @@ use crate::http::views::AssetView;
 pub async fn put(
     State(app): State<App>,
     identity: Identity,
-    Path((id, filename)): Path<(String, String)>,
+    path: Result<Path<(String, String)>, PathRejection>,
     request: Request,
 ) -> Result<Response, Problem> {
+    let Path((id, filename)) = path.map_err(|_| not_utf8(&identity))?;
     let id: ModelId = id.parse().map_err(|_| Problem::not_found())?;
     let model = permitted(&app, &identity, id, Action::Change).await?;
     let file = NewFile::new(&app, parse_filename(&filename)?);
@@ -60,4 +62,12 @@ pub async fn put(
         axum::Json(AssetView::of(row, &identity)),
     )
         .into_response())
+}
+
+/// What to answer when the path is not UTF-8. Who is not let in is not told what is wrong with it.
+fn not_utf8(identity: &Identity) -> Problem {
+    match identity.role {
+        None => Problem::unauthenticated(),
+        Some(_) => Problem::invalid("The file name cannot be kept: it is not UTF-8."),
+    }
 }

@@ -1,14 +1,14 @@
 //! `PATCH /v1/models/{id}`
 
 use axum::extract::State;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use stockroom_catalog::ModelPatch;
 use stockroom_domain::{Action, ModelId, Money};
 use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::http::auth::Identity;
-use crate::http::extract::{Id, Json};
+use crate::http::extract::{Id, Json, given};
 use crate::http::fields;
 use crate::http::models::{parse_status, permitted};
 use crate::http::problem::{Problem, ProblemBody};
@@ -71,15 +71,6 @@ fn patch(body: ModelPatchBody) -> Result<ModelPatch, Problem> {
         price: body.price,
         status: body.status.as_deref().map(parse_status).transpose()?,
     })
-}
-
-/// Tells a field that is `null` from one that is left out.
-fn given<'de, T, D>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
-where
-    T: Deserialize<'de>,
-    D: Deserializer<'de>,
-{
-    Option::deserialize(deserializer).map(Some)
 }
 
 #[cfg(test)]

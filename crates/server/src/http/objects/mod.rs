@@ -10,9 +10,10 @@ pub mod sign;
 
 use std::collections::BTreeMap;
 
-use http::{HeaderMap, Uri};
+use http::Uri;
+use http::header::{self, HeaderMap, HeaderValue};
 use stockroom_domain::{Action, Decision, Denial, Key, Target, permits};
-use stockroom_storage::Metadata;
+use stockroom_storage::{Metadata, is_media_type};
 
 use crate::app::App;
 use crate::flows::publish::object_key;
@@ -51,6 +52,22 @@ pub fn key_of(uri: &Uri, suffix: &str) -> Result<Key, Problem> {
         .strip_suffix(suffix)
         .ok_or_else(Problem::not_found)?;
     Ok(object_key(&decoded_tail(path, PATH)?)?)
+}
+
+/// The media type that the caller says the bytes have. It is kept as it was sent, so one that could
+/// not be said again is refused.
+///
+/// # Errors
+/// 400 when it is said twice, or holds what no header may.
+pub fn content_type_of(headers: &HeaderMap) -> Result<&str, Problem> {
+    let mut values = headers.get_all(header::CONTENT_TYPE).iter();
+    match (values.next().map(HeaderValue::to_str), values.next()) {
+        (None, _) => Ok("application/octet-stream"),
+        (Some(Ok(text)), None) if is_media_type(text) => Ok(text),
+        _ => Err(Problem::invalid(
+            "Send the header Content-Type once, with 1 to 255 visible ASCII characters and spaces.",
+        )),
+    }
 }
 
 /// The user metadata that the headers carry.

@@ -2,7 +2,7 @@
 
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use http::{StatusCode, header};
+use http::StatusCode;
 use stockroom_domain::Action;
 
 use crate::app::App;
@@ -11,7 +11,7 @@ use crate::flows::receive::Intake;
 use crate::http::auth::Identity;
 use crate::http::body::{announced_bytes, incoming, to_its_end};
 use crate::http::digest::expected_sha256;
-use crate::http::objects::{key_of, metadata_of, permitted};
+use crate::http::objects::{content_type_of, key_of, metadata_of, permitted};
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::views::ObjectView;
 
@@ -34,14 +34,9 @@ pub async fn put(
 ) -> Result<Response, Problem> {
     permitted(&app, &identity, Action::Change)?;
     let headers = request.headers();
-    let content_type = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
     let intake = Intake {
         key: key_of(request.uri(), "")?,
-        content_type: content_type
-            .unwrap_or("application/octet-stream")
-            .to_owned(),
+        content_type: content_type_of(headers)?.to_owned(),
         metadata: metadata_of(headers)?,
         announced_bytes: announced_bytes(headers),
         expected_sha256: expected_sha256(headers)?,

@@ -8,9 +8,8 @@ use stockroom_domain::Timestamp;
 use utoipa::ToSchema;
 
 use crate::app::App;
-use crate::flows::orders::{
-    self, ApplyError, BodyError, OrderEvent, Outcome, SignatureError, standard, stripe,
-};
+use crate::flows::orders::{self, ApplyError, BodyError, OrderEvent, Outcome, stripe};
+use crate::flows::signatures::{SignatureError, TOLERANCE, standard};
 use crate::http::codes::Code;
 use crate::http::extract::RawBody;
 use crate::http::problem::{Problem, ProblemBody};
@@ -115,7 +114,7 @@ impl<'h> Signature<'h> {
             } => {
                 let verified =
                     standard::verify(&secrets.standard, id, timestamp, signature, body, now)?;
-                Ok(standard::parse(verified.body())?)
+                Ok(orders::standard::parse(verified.body())?)
             }
             Self::Stripe(header) => {
                 let verified = stripe::verify(&secrets.stripe, header, body, now)?;
@@ -175,7 +174,7 @@ impl From<SignatureError> for Problem {
                 Code::SignatureExpired,
                 format!(
                     "The signature is right, and was made more than {} seconds from now. Send the event again, signed anew; if that does not help, compare the clocks.",
-                    orders::TOLERANCE.as_secs()
+                    TOLERANCE.as_secs()
                 ),
             ),
         }

@@ -94,17 +94,7 @@ const OPERATOR_ONLY: Outcomes = &[
     ("401 unauthenticated", "anonymous bad_keys"),
     ("403 forbidden", "buyers other_artist owner services"),
 ];
-const OPERATOR_READS: Outcomes = &[
-    ("200 object", "operators"),
-    ("401 unauthenticated", "anonymous bad_keys"),
-    ("403 forbidden", "buyers other_artist owner services"),
-];
-const OPERATOR_SIGNS: Outcomes = &[
-    ("200 object_link", "operators"),
-    ("401 unauthenticated", "anonymous bad_keys"),
-    ("403 forbidden", "buyers other_artist owner services"),
-];
-const OPERATOR_STORES: Outcomes = &[
+const OPERATOR_MAKES: Outcomes = &[
     ("201 json", "operators"),
     ("401 unauthenticated", "anonymous bad_keys"),
     ("403 forbidden", "buyers other_artist owner services"),
@@ -114,10 +104,55 @@ const OPERATOR_DELETES: Outcomes = &[
     ("401 unauthenticated", "anonymous bad_keys"),
     ("403 forbidden", "buyers other_artist owner services"),
 ];
-const OPERATOR_FINDS_NOTHING: Outcomes = &[
-    ("404 not_found", "operators"),
+
+/// Objects are for an operator who acts for nobody else.
+const OBJECT_RECORD: Outcomes = &[
+    ("200 json", "operator"),
     ("401 unauthenticated", "anonymous bad_keys"),
-    ("403 forbidden", "buyers other_artist owner services"),
+    (
+        "403 forbidden",
+        "buyers other_artist owner services operator_for_buyer",
+    ),
+];
+const OBJECT_BYTES: Outcomes = &[
+    ("200 object", "operator"),
+    ("401 unauthenticated", "anonymous bad_keys"),
+    (
+        "403 forbidden",
+        "buyers other_artist owner services operator_for_buyer",
+    ),
+];
+const OBJECT_SIGNED: Outcomes = &[
+    ("200 object_link", "operator"),
+    ("401 unauthenticated", "anonymous bad_keys"),
+    (
+        "403 forbidden",
+        "buyers other_artist owner services operator_for_buyer",
+    ),
+];
+const OBJECT_STORED: Outcomes = &[
+    ("201 json", "operator"),
+    ("401 unauthenticated", "anonymous bad_keys"),
+    (
+        "403 forbidden",
+        "buyers other_artist owner services operator_for_buyer",
+    ),
+];
+const OBJECT_DELETED: Outcomes = &[
+    ("204 nothing", "operator"),
+    ("401 unauthenticated", "anonymous bad_keys"),
+    (
+        "403 forbidden",
+        "buyers other_artist owner services operator_for_buyer",
+    ),
+];
+const OBJECT_NOT_FOUND: Outcomes = &[
+    ("404 not_found", "operator"),
+    ("401 unauthenticated", "anonymous bad_keys"),
+    (
+        "403 forbidden",
+        "buyers other_artist owner services operator_for_buyer",
+    ),
 ];
 
 /// What nobody may know of. Who must show a key to be told even that is told nothing else.
@@ -191,7 +226,21 @@ pub(crate) fn published() -> Vec<Row> {
             ("401 unauthenticated", "anonymous bad_keys"),
             ("404 not_found", "other_buyer refunded expired used_up other_artist owner service_for_stranger service_for_owner"),
         ]),
+        row("GET /v1/purchases/{id}/receipt", &[
+            ("200 json", "buyer service service_for_buyer operators"),
+            ("401 unauthenticated", "anonymous bad_keys"),
+            ("404 not_found", "other_buyer refunded expired used_up other_artist owner service_for_stranger service_for_owner"),
+        ]),
+        row("GET /v1/purchases/{id}/explain", &[
+            ("200 json", "service operator"),
+            ("401 unauthenticated", "anonymous bad_keys"),
+            // It tells of stores and of other orders, which are no business of one user.
+            ("403 forbidden", "buyers other_artist owner service_for_buyer service_for_stranger service_for_owner operator_for_buyer"),
+        ]),
         row("POST /v1/purchases/{id}/refund", REFUNDED_BY_THE_SHOP).changes(),
+        // A signature counts here, and no key helps.
+        row("POST /v1/webhooks/purchases", &[("403 bad_signature", EVERYBODY_EVEN_WITH_BAD_KEYS)])
+            .json(r#"{"type": "purchase.refunded", "data": {"order_ref": "{model} for buyer"}}"#),
         row("GET /v1/library", &[
             ("200 purchases", "buyers other_artist owner service_for_buyer service_for_stranger service_for_owner operator_for_buyer"),
             // Whose library is it?
@@ -199,14 +248,38 @@ pub(crate) fn published() -> Vec<Row> {
             ("401 unauthenticated", "anonymous bad_keys"),
         ]),
         // The storage facade.
-        row("GET /v1/objects", OPERATOR_ONLY),
-        row("PUT /v1/objects/{*key}", OPERATOR_STORES).file().changes(),
-        row("GET /v1/objects/{*key}", OPERATOR_READS),
-        row("DELETE /v1/objects/{*key}", OPERATOR_DELETES).changes(),
-        row("POST /v1/objects/{*key}", OPERATOR_FINDS_NOTHING),
-        row("POST /v1/objects/{key}/signed-url", OPERATOR_SIGNS),
-        row("POST /v1/objects/{key}/restore", OPERATOR_ONLY).changes(),
+        row("GET /v1/objects", OBJECT_RECORD),
+        row("PUT /v1/objects/{*key}", OBJECT_STORED).file().changes(),
+        row("GET /v1/objects/{*key}", OBJECT_BYTES),
+        row("DELETE /v1/objects/{*key}", OBJECT_DELETED).changes(),
+        row("POST /v1/objects/{*key}", OBJECT_NOT_FOUND),
+        row("POST /v1/objects/{key}/signed-url", OBJECT_SIGNED),
+        row("POST /v1/objects/{key}/restore", OBJECT_RECORD).changes(),
         row("GET /v1/storage", OPERATOR_ONLY),
+        // Who may call, who is told what happens, and what operators did.
+        row("POST /v1/keys", OPERATOR_MAKES).json(r#"{"role": "service"}"#).changes(),
+        row("GET /v1/keys", OPERATOR_ONLY),
+        row("GET /v1/keys/{id}", OPERATOR_ONLY),
+        row("POST /v1/keys/{id}/revoke", OPERATOR_ONLY).changes(),
+        row("GET /v1/audit", OPERATOR_ONLY),
+        row("POST /v1/webhook-endpoints", OPERATOR_MAKES)
+            .json(r#"{"url": "https://shop.example/hooks", "events": ["purchase.refunded"]}"#)
+            .changes(),
+        row("GET /v1/webhook-endpoints", OPERATOR_ONLY),
+        row("GET /v1/webhook-endpoints/{id}", OPERATOR_ONLY),
+        row("PATCH /v1/webhook-endpoints/{id}", OPERATOR_ONLY)
+            .json(r#"{"status": "disabled"}"#)
+            .changes(),
+        row("DELETE /v1/webhook-endpoints/{id}", OPERATOR_DELETES).changes(),
+        row("POST /v1/webhook-endpoints/{id}/rotate-secret", OPERATOR_ONLY).changes(),
+        row("POST /v1/webhook-endpoints/{id}/test", &[
+            ("202 json", "operators"),
+            ("401 unauthenticated", "anonymous bad_keys"),
+            ("403 forbidden", "buyers other_artist owner services"),
+        ]).changes(),
+        row("GET /v1/webhook-endpoints/{id}/deliveries", OPERATOR_ONLY),
+        row("POST /v1/webhook-endpoints/{id}/deliveries/{event}/redeliver", OPERATOR_ONLY).changes(),
+        row("POST /v1/webhook-endpoints/{id}/redeliver", OPERATOR_ONLY).changes(),
         // What is open to all.
         row("GET /livez", OPEN),
         row("GET /readyz", OPEN),
@@ -230,32 +303,32 @@ const LISTED: Outcomes = &[
 /// Who knows of a draft: its artist and the shop; of its files also who bought them while they
 /// were on show.
 const WHO_MAKES_IT: &str = "owner service service_for_owner operator";
-const WHO_OWNS_A_COPY: &str = "buyer service_for_buyer operator_for_buyer";
+const WHO_OWNS_A_COPY: &str = "buyer used_up service_for_buyer operator_for_buyer";
 const WHO_KNOWS_NOTHING: &str =
-    "anonymous other_buyer refunded expired used_up other_artist service_for_stranger";
+    "anonymous other_buyer refunded expired other_artist service_for_stranger";
 const DRAFT_RECORD: Outcomes = &[
     ("200 json", WHO_MAKES_IT),
+    ("200 json", WHO_OWNS_A_COPY),
     ("401 unauthenticated", "bad_keys"),
-    (
-        "404 not_found",
-        "anonymous buyers other_artist service_for_buyer service_for_stranger operator_for_buyer",
-    ),
+    ("404 not_found", WHO_KNOWS_NOTHING),
+];
+const DRAFT_CHANGED: Outcomes = &[
+    ("200 json", WHO_MAKES_IT),
+    ("401 unauthenticated", "bad_keys"),
+    ("403 forbidden", WHO_OWNS_A_COPY),
+    ("404 not_found", WHO_KNOWS_NOTHING),
 ];
 const DRAFT_ADDED: Outcomes = &[
     ("201 json", WHO_MAKES_IT),
     ("401 unauthenticated", "bad_keys"),
-    (
-        "404 not_found",
-        "anonymous buyers other_artist service_for_buyer service_for_stranger operator_for_buyer",
-    ),
+    ("403 forbidden", WHO_OWNS_A_COPY),
+    ("404 not_found", WHO_KNOWS_NOTHING),
 ];
 const DRAFT_DELETED: Outcomes = &[
     ("204 nothing", WHO_MAKES_IT),
     ("401 unauthenticated", "bad_keys"),
-    (
-        "404 not_found",
-        "anonymous buyers other_artist service_for_buyer service_for_stranger operator_for_buyer",
-    ),
+    ("403 forbidden", WHO_OWNS_A_COPY),
+    ("404 not_found", WHO_KNOWS_NOTHING),
 ];
 
 /// The routes that know of models and files, with a draft that some bought earlier.
@@ -267,30 +340,15 @@ pub(crate) fn drafts() -> Vec<Row> {
             ("401 unauthenticated", "bad_keys"),
         ]).query("q={title}"),
         row("GET /v1/models/{id}", DRAFT_RECORD),
-        row("PATCH /v1/models/{id}", DRAFT_RECORD).json(r#"{"status": "published"}"#).changes(),
+        row("PATCH /v1/models/{id}", DRAFT_CHANGED).json(r#"{"status": "published"}"#).changes(),
         row("DELETE /v1/models/{id}", DRAFT_DELETED).changes(),
-        row("POST /v1/models/{id}/restore", DRAFT_RECORD),
+        row("POST /v1/models/{id}/restore", BROUGHT_BACK),
         row("GET /v1/models/{id}/assets", DRAFT_RECORD),
         row("POST /v1/models/{id}/assets", DRAFT_ADDED).form().changes(),
         row("PUT /v1/models/{id}/assets/{filename}", DRAFT_ADDED).file().changes(),
-        row("GET /v1/assets/{id}", &[
-            ("200 json", WHO_MAKES_IT),
-            ("200 json", WHO_OWNS_A_COPY),
-            ("401 unauthenticated", "bad_keys"),
-            ("404 not_found", WHO_KNOWS_NOTHING),
-        ]),
-        row("DELETE /v1/assets/{id}", &[
-            ("204 nothing", WHO_MAKES_IT),
-            ("401 unauthenticated", "bad_keys"),
-            ("403 forbidden", WHO_OWNS_A_COPY),
-            ("404 not_found", WHO_KNOWS_NOTHING),
-        ]).changes(),
-        row("POST /v1/assets/{id}/restore", &[
-            ("200 json", WHO_MAKES_IT),
-            ("401 unauthenticated", "bad_keys"),
-            ("403 forbidden", WHO_OWNS_A_COPY),
-            ("404 not_found", WHO_KNOWS_NOTHING),
-        ]),
+        row("GET /v1/assets/{id}", DRAFT_RECORD),
+        row("DELETE /v1/assets/{id}", DRAFT_DELETED).changes(),
+        row("POST /v1/assets/{id}/restore", DRAFT_CHANGED),
         row("GET /v1/assets/{id}/download", DRAFT_BYTES),
         row("POST /v1/assets/{id}/signed-url", DRAFT_LINK),
         row("GET /files/{*key}", &[("200 file", EVERYBODY_EVEN_WITH_BAD_KEYS)]).with_link(),

@@ -4,8 +4,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use http::Method;
-use stockroom_catalog::{NewModel, NewPurchase, Recorded};
-use stockroom_domain::{AssetId, Key, ModelId, ModelStatus, PurchaseId, Timestamp};
+use stockroom_catalog::{
+    EndpointSecret, NewEndpoint, NewModel, NewPurchase, Recorded, Subscriptions,
+};
+use stockroom_domain::{
+    AssetId, EndpointId, EventId, Key, KeyId, ModelId, ModelStatus, PurchaseId, Role, Timestamp,
+};
 
 use super::callers::{Callers, subject};
 use crate::support::{Shop, answer, noise, stl};
@@ -37,6 +41,11 @@ pub(crate) struct Stock {
     pub(crate) object: Bytes,
     /// An object that was deleted.
     pub(crate) deleted_key: Key,
+    /// A key that nobody uses.
+    pub(crate) key: KeyId,
+    /// An endpoint that is sent nothing but this event.
+    pub(crate) endpoint: EndpointId,
+    pub(crate) event: EventId,
 }
 
 const TRIANGLES: u32 = 20;
@@ -72,6 +81,7 @@ impl Stock {
             assert_eq!(answer(request).await.status, 204, "{path}");
         };
         delete("operator", format!("/v1/objects/{deleted_key}")).await;
+        let (endpoint, event) = connect(shop).await;
         match state {
             State::Published => {}
             State::Draft => withdraw(shop, callers, model).await,
@@ -88,6 +98,9 @@ impl Stock {
             object_key,
             object,
             deleted_key,
+            key: shop.create_key(Role::Service, None).await.0,
+            endpoint,
+            event,
         }
     }
 
@@ -108,6 +121,7 @@ impl Stock {
         route
             .replace("{id}", &id)
             .replace("{filename}", "another.stl")
+            .replace("{event}", &self.event.to_string())
             .replace("{*key}", key)
             .replace("{key}", key)
     }
@@ -119,6 +133,7 @@ impl Stock {
         Some(
             route
                 .replace("{id}", &id)
+                .replace("{event}", "evt_01jd0000000000000000000000")
                 .replace("{filename}", "another.stl"),
         )
     }
@@ -130,6 +145,8 @@ impl Stock {
             Some(("models", _)) => self.model.to_string(),
             Some(("assets", _)) => self.asset.to_string(),
             Some(("purchases", _)) => self.purchase.to_string(),
+            Some(("keys", _)) => self.key.to_string(),
+            Some(("webhook-endpoints", _)) => self.endpoint.to_string(),
             Some((other, _)) => panic!("{route}: what is the id of {other}?"),
         }
     }
@@ -148,7 +165,7 @@ impl Stock {
             visible_to: stockroom_catalog::VisibleTo::All,
         };
         format!(
-            "{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}",
+            "{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}",
             catalog.find_model_deleted_or_not(self.model).await.unwrap(),
             catalog.list_assets(self.model, true, &page).await.unwrap(),
             // How often it was downloaded is written a moment later.
@@ -173,6 +190,31 @@ impl Stock {
                 .items
                 .first()
                 .map(|purchase| purchase.id),
+            // When it was last used is written a moment later.
+            catalog
+                .find_key_by_id(self.key)
+                .await
+                .unwrap()
+                .map(|key| key.revoked_at),
+            catalog
+                .list_keys(&page)
+                .await
+                .unwrap()
+                .items
+                .first()
+                .map(|key| key.id),
+            catalog.find_endpoint(self.endpoint).await.unwrap(),
+            catalog
+                .list_endpoints(&page)
+                .await
+                .unwrap()
+                .items
+                .first()
+                .map(|endpoint| endpoint.id),
+            catalog
+                .list_deliveries(self.endpoint, None, &page)
+                .await
+                .unwrap(),
         )
     }
 }
@@ -181,7 +223,13 @@ impl Stock {
 fn kind_of(route: &str) -> Option<(&str, &'static str)> {
     let (before, _) = route.split_once("/{id}")?;
     let noun = before.rsplit('/').next()?;
-    let prefixes = [("models", "mdl"), ("assets", "ast"), ("purchases", "pur")];
+    let prefixes = [
+        ("models", "mdl"),
+        ("assets", "ast"),
+        ("purchases", "pur"),
+        ("keys", "key"),
+        ("webhook-endpoints", "whk"),
+    ];
     let (_, prefix) = prefixes
         .iter()
         .find(|(known, _)| *known == noun)
@@ -203,6 +251,22 @@ async fn publish(shop: &Shop, title: &str) -> ModelId {
         created_at: now,
     };
     shop.app.catalog.insert_model(model).await.unwrap().id
+}
+
+/// An endpoint and an event that was sent to it. Nothing is sent where no worker runs.
+async fn connect(shop: &Shop) -> (EndpointId, EventId) {
+    let now = shop.app.clock.now();
+    let endpoint = NewEndpoint {
+        id: EndpointId::generate(now, &*shop.app.entropy),
+        url: "https://shop.example/hooks".to_owned(),
+        description: None,
+        events: Subscriptions::Only([].into()),
+        secret: EndpointSecret("whsec_bm90IGEgcmVhbCBzZWNyZXQsIG5vdCBhIHJlYWwgb25l".to_owned()),
+        created_at: now,
+    };
+    let catalog = &shop.app.catalog;
+    let id = catalog.insert_endpoint(&endpoint).await.unwrap().id;
+    (id, catalog.test_endpoint(id, now).await.unwrap())
 }
 
 async fn withdraw(shop: &Shop, callers: &Callers, model: ModelId) {

@@ -1,4 +1,4 @@
-//! The keyed hash that both dialects sign with: HMAC-SHA256 (RFC 2104, FIPS 180-4).
+//! The keyed hash that servers sign with: HMAC-SHA256 (RFC 2104, FIPS 180-4).
 
 use std::fmt;
 
@@ -7,15 +7,15 @@ use sha2::Sha256;
 
 /// The key of a keyed hash. Its `Debug` form does not show it.
 #[derive(Clone)]
-pub(super) struct MacKey(Box<[u8]>);
+pub(in crate::flows) struct MacKey(Box<[u8]>);
 
 impl MacKey {
-    pub(super) fn new(bytes: impl Into<Box<[u8]>>) -> Self {
+    pub(in crate::flows) fn new(bytes: impl Into<Box<[u8]>>) -> Self {
         Self(bytes.into())
     }
 
     /// The hash of the pieces, joined with full stops.
-    pub(super) fn mac(&self, pieces: &[&[u8]]) -> [u8; 32] {
+    pub(in crate::flows) fn mac(&self, pieces: &[&[u8]]) -> [u8; 32] {
         #[expect(
             clippy::expect_used,
             reason = "HMAC takes a key of any length (RFC 2104, section 2)"

@@ -1,0 +1,269 @@
+//! The outbox: what happened is recorded in the transaction in which it did, for every endpoint that
+//! wants to know. A worker delivers it afterwards; see `deliveries.rs`.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Serialize;
+use stockroom_domain::{
+    AssetId, Download, DownloadId, EndpointId, Entropy, EventId, EventKind, Filename, Key, ModelId,
+    ModelStatus, ObjectId, PlacementState, PurchaseId, Sha256Digest, StoreName, Subject, Timestamp,
+};
+use tokio::sync::Notify;
+
+use crate::assets::AssetRow;
+use crate::error::Result;
+use crate::models::ModelRow;
+use crate::purchases::PurchaseRow;
+use crate::row::{Record, to_json};
+use crate::run::{Assembled, Tx, sql};
+
+/// Where events get their ids, and who is told that there are some.
+#[derive(Clone)]
+pub(crate) struct Outbox {
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) bell: Arc<Notify>,
+}
+
+impl fmt::Debug for Outbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Outbox")
+    }
+}
+
+/// What is sent. Source of the form:
+/// <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>.
+#[derive(Serialize)]
+struct Body<'a, D> {
+    id: EventId,
+    r#type: EventKind,
+    timestamp: Timestamp,
+    data: &'a D,
+}
+
+/// What an event says of a model.
+#[derive(Serialize)]
+pub(crate) struct ModelFacts<'a> {
+    model: ModelId,
+    artist: &'a Subject,
+    title: &'a str,
+    status: ModelStatus,
+}
+
+impl<'a> From<&'a ModelRow> for ModelFacts<'a> {
+    fn from(row: &'a ModelRow) -> Self {
+        Self {
+            model: row.id,
+            artist: &row.artist,
+            title: &row.title,
+            status: row.status,
+        }
+    }
+}
+
+/// What an event says of an asset.
+#[derive(Serialize)]
+pub(crate) struct AssetFacts<'a> {
+    asset: AssetId,
+    model: ModelId,
+    filename: &'a Filename,
+    version: u32,
+    format: &'a str,
+    size: u64,
+    sha256: Sha256Digest,
+    key: &'a Key,
+}
+
+impl<'a> From<&'a AssetRow> for AssetFacts<'a> {
+    fn from(row: &'a AssetRow) -> Self {
+        Self {
+            asset: row.id,
+            model: row.model_id,
+            filename: &row.filename,
+            version: row.version,
+            format: &row.format,
+            size: row.object.size_bytes,
+            sha256: row.object.sha256,
+            key: &row.object.key,
+        }
+    }
+}
+
+/// What an event says of a purchase.
+#[derive(Serialize)]
+pub(crate) struct PurchaseFacts<'a> {
+    purchase: PurchaseId,
+    buyer: &'a Subject,
+    model: ModelId,
+    order_ref: &'a str,
+    purchased_at: Timestamp,
+    expires_at: Option<Timestamp>,
+    download_limit: Option<u64>,
+    refunded_at: Option<Timestamp>,
+}
+
+impl<'a> From<&'a PurchaseRow> for PurchaseFacts<'a> {
+    fn from(row: &'a PurchaseRow) -> Self {
+        Self {
+            purchase: row.id,
+            buyer: &row.buyer,
+            model: row.model_id,
+            order_ref: &row.order_ref,
+            purchased_at: row.purchased_at,
+            expires_at: row.expires_at,
+            download_limit: row.download_limit,
+            refunded_at: row.refunded_at,
+        }
+    }
+}
+
+/// What an event says of a download.
+#[derive(Serialize)]
+pub(crate) struct DownloadFacts<'a> {
+    download: DownloadId,
+    purchase: PurchaseId,
+    buyer: &'a Subject,
+    model: ModelId,
+    asset: AssetId,
+    order_ref: &'a str,
+    size: u64,
+}
+
+impl<'a> DownloadFacts<'a> {
+    /// A download of an asset that began on the account of a purchase.
+    pub(crate) fn new(row: &'a PurchaseRow, asset: AssetId, download: &Download) -> Self {
+        Self {
+            download: download.id,
+            purchase: row.id,
+            buyer: &row.buyer,
+            model: row.model_id,
+            asset,
+            order_ref: &row.order_ref,
+            size: download.size_bytes,
+        }
+    }
+}
+
+/// What an event says of a placement.
+#[derive(Serialize)]
+struct PlacementFacts<'a> {
+    object: ObjectId,
+    key: Key,
+    store: &'a StoreName,
+    state: PlacementState,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+}
+
+/// What a test says: nothing but where it goes.
+#[derive(Serialize)]
+pub(crate) struct TestFacts {
+    pub(crate) endpoint: EndpointId,
+}
+
+impl Tx {
+    /// Records that something happened, for every endpoint that wants to know.
+    pub(crate) async fn tell(
+        &mut self,
+        kind: EventKind,
+        now: Timestamp,
+        facts: &impl Serialize,
+    ) -> Result<()> {
+        let listeners = self.listeners(kind).await?;
+        self.tell_to(&listeners, kind, now, facts).await.map(drop)
+    }
+
+    /// The endpoints that want to know of such events. Where it takes work to say what happened,
+    /// it is only done when there are any.
+    pub(crate) async fn listeners(&mut self, kind: EventKind) -> Result<Vec<EndpointId>> {
+        let rows = self
+            .fetch_all(
+                sql("SELECT DISTINCT w.id FROM subscriptions s
+                     JOIN endpoints w ON w.id = s.endpoint_id
+                     WHERE s.kind IN ($1, '*') AND w.state = 'enabled'")
+                .bind(kind.as_str()),
+            )
+            .await?;
+        rows.iter()
+            .map(|row| Record::new(row, "endpoints", "id").parsed("id"))
+            .collect()
+    }
+
+    /// Records that something happened, for these endpoints; none when there are none.
+    pub(crate) async fn tell_to(
+        &mut self,
+        listeners: &[EndpointId],
+        kind: EventKind,
+        now: Timestamp,
+        facts: &impl Serialize,
+    ) -> Result<Option<EventId>> {
+        if listeners.is_empty() {
+            return Ok(None);
+        }
+        let id = EventId::generate(now, &*self.outbox().entropy);
+        let body = Body {
+            id,
+            r#type: kind,
+            timestamp: now,
+            data: facts,
+        };
+        self.execute(
+            sql("INSERT INTO events (id, kind, body, created_at) VALUES ($1, $2, $3, $4)")
+                .bind(id.to_string())
+                .bind(kind.as_str())
+                .bind(to_json(&body)?)
+                .bind(now.unix_ms()),
+        )
+        .await?;
+        let mut insert = Assembled::new(
+            "INSERT INTO deliveries
+                 (event_id, endpoint_id, state, attempts, next_attempt_at, updated_at) VALUES ",
+        );
+        insert.rows(listeners, |row, endpoint| {
+            row.text(id.to_string()).comma();
+            row.text(endpoint.to_string()).push(", 'waiting', 0, ");
+            row.number(now.unix_ms()).comma();
+            row.number(now.unix_ms());
+            Ok(())
+        })?;
+        self.execute(insert.finish()).await?;
+        self.ring_on_commit();
+        Ok(Some(id))
+    }
+
+    /// Records what became of a copy, where somebody outside may care. A copy that is owed, or about
+    /// to be removed, is the engine's own business.
+    pub(crate) async fn tell_of_placement(
+        &mut self,
+        object: ObjectId,
+        store: &StoreName,
+        state: PlacementState,
+        reason: Option<&str>,
+        now: Timestamp,
+    ) -> Result<()> {
+        let kind = match state {
+            PlacementState::Present => EventKind::PlacementPresent,
+            PlacementState::Suspect => EventKind::PlacementSuspect,
+            PlacementState::Gone => EventKind::PlacementGone,
+            PlacementState::Copying | PlacementState::Retiring => return Ok(()),
+        };
+        let listeners = self.listeners(kind).await?;
+        if listeners.is_empty() {
+            return Ok(());
+        }
+        let row = self
+            .fetch_optional(
+                sql("SELECT o.id, o.key FROM objects o WHERE o.id = $1").bind(object.to_string()),
+            )
+            .await?;
+        let Some(row) = row else { return Ok(()) };
+        let facts = PlacementFacts {
+            object,
+            key: Record::new(&row, "objects", "id").parsed("key")?,
+            store,
+            state,
+            reason,
+        };
+        self.tell_to(&listeners, kind, now, &facts).await.map(drop)
+    }
+}
