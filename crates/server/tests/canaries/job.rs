@@ -4,6 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use stockroom_domain::{Clock as _, SystemClock};
 
+use crate::evidence::secret;
 use crate::signed;
 use crate::site::{Answer, Site};
 
@@ -62,6 +63,7 @@ pub(crate) async fn trade(site: &mut Site) -> Shop {
         asset,
         purchase,
     };
+    tell_others(site, &shop).await;
     deliver_events(site, &shop).await;
     hand_out(site, &shop).await;
     keep_objects(site, &shop).await;
@@ -93,6 +95,36 @@ async fn key(site: &mut Site, operator: &str, body: Value) -> String {
     site.evidence.watch(&name, &key);
     site.evidence.allow(&name, &answer.place);
     key
+}
+
+/// What an operator wrote into the URL of an endpoint is shown to operators, and to nobody else.
+const IN_AN_ENDPOINT: &str = "in-the-URL-of-an-endpoint";
+
+/// Has events sent to where nobody listens, so that each attempt is an error that is told. Their
+/// secrets are shown once.
+async fn tell_others(site: &mut Site, shop: &Shop) {
+    let token = secret(IN_AN_ENDPOINT);
+    site.evidence.watch(IN_AN_ENDPOINT, &token);
+    let body = json!({"url": format!("http://127.0.0.1:9/hook?{token}"), "events": ["*"]});
+    let path = "/v1/webhook-endpoints";
+    let answer = call(site, &shop.operator, Method::POST, path, Some(body)).await;
+    let id = text(&answer.json(201)["id"]);
+    watch_endpoint(site, "an endpoint", &answer);
+    let path = format!("{path}/{id}/rotate-secret");
+    let answer = call(site, &shop.operator, Method::POST, &path, None).await;
+    watch_endpoint(site, "an endpoint, rotated", &answer);
+    let path = format!("/v1/webhook-endpoints/{id}/test");
+    let tested = call(site, &shop.operator, Method::POST, &path, None).await;
+    assert_eq!(tested.status, 202);
+}
+
+fn watch_endpoint(site: &mut Site, whose: &str, answer: &Answer) {
+    let shown: Value = serde_json::from_slice(&answer.body).unwrap();
+    let secret = text(&shown["secret"]);
+    let name = format!("the secret of {whose}");
+    site.evidence.watch(&name, &secret);
+    site.evidence.allow(&name, &answer.place);
+    site.evidence.allow(IN_AN_ENDPOINT, &answer.place);
 }
 
 /// Events with signatures that are right: they open nothing a second time, and are nobody's business.
@@ -231,6 +263,7 @@ pub(crate) async fn read_everything(site: &mut Site, shop: &Shop) {
         path("/v1/audit?limit=100"),
         path("/v1/storage"),
         path("/v1/keys?limit=100"),
+        path("/v1/webhook-endpoints"),
         path("/v1/models"),
         path("/v1/objects?limit=100"),
         path("/v1/purchases"),
@@ -245,6 +278,9 @@ pub(crate) async fn read_everything(site: &mut Site, shop: &Shop) {
     for path in paths {
         let answer = call(site, &shop.operator, Method::GET, &path, None).await;
         assert_eq!(answer.status, 200, "{path}");
+        if path == "/v1/webhook-endpoints" {
+            site.evidence.allow(IN_AN_ENDPOINT, &answer.place);
+        }
     }
     let library = call(site, &shop.buyer, Method::GET, "/v1/library", None).await;
     library.json(200);

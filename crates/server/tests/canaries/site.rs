@@ -115,6 +115,7 @@ impl Site {
             ("LOG", LOG),
             ("LOG_FORMAT", kind.log_format),
             ("SHUTDOWN_GRACE", "2s"),
+            ("WEBHOOK_ALLOWED_NETWORKS", "127.0.0.1"),
             ("S3_REGION", chaos.region()),
             ("S3_BUCKET", chaos.bucket()),
             ("S3_KEY_ID", &key_id),
