@@ -11,6 +11,7 @@ use futures::executor::block_on;
 use futures::stream;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use libfuzzer_sys::fuzz_target;
+use stockroom::http::assets::between;
 use stockroom::http::assets::form::filename;
 use stockroom_fuzz::memory::{Counting, most_bytes};
 use stockroom_fuzz::{lines, pieces};
@@ -18,8 +19,11 @@ use stockroom_fuzz::{lines, pieces};
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// What a form takes beside a copy of its body, which is held here.
-const MAX_OVERHEAD_BYTES: usize = 256 * 1024;
+/// What a form takes, however long it is, when its files go on as they come.
+const MAX_BYTES: usize = 256 * 1024;
+
+/// How often a body is repeated to make a long one, of which no part may be gathered.
+const REPEATED: usize = 64;
 
 /// The fields that were read whole: the name of the file, or why it is refused, and its bytes.
 #[derive(Debug, Default, PartialEq)]
@@ -32,21 +36,30 @@ fuzz_target!(|input: &[u8]| {
     let Some(([media_type], body)) = lines(input) else {
         return;
     };
-    let (Some((seed, media_type)), true) = (media_type.split_first(), body.len() < 1 << 20) else {
+    let Some((seed, media_type)) = media_type.split_first() else {
         return;
     };
     let Ok(media_type) = HeaderValue::from_bytes(media_type) else {
         return;
     };
-    let whole = block_on(read(&media_type, &[body]));
-    let cut = pieces(body, *seed);
-    let (in_pieces, most) = most_bytes(|| block_on(read(&media_type, &cut)));
-    assert!(
-        most < 4 * body.len() + 64 * cut.len() + MAX_OVERHEAD_BYTES,
-        "{most} bytes for {}",
-        body.len()
-    );
+    let whole = block_on(read(&media_type, vec![Bytes::copy_from_slice(body)], true));
+    let cut = |bytes: &[u8]| -> Vec<Bytes> {
+        pieces(bytes, *seed)
+            .into_iter()
+            .map(Bytes::copy_from_slice)
+            .collect()
+    };
+    let in_pieces = block_on(read(&media_type, cut(body), true));
     assert_eq!(in_pieces, whole, "the form depends on the pieces");
+    if *seed % 8 == 0 {
+        let long = cut(&body.repeat(REPEATED));
+        let (_, most) = most_bytes(|| block_on(read(&media_type, long, false)));
+        assert!(
+            most < MAX_BYTES,
+            "{most} bytes for {}",
+            body.len() * REPEATED
+        );
+    }
     let mut total = 0;
     for (name, bytes) in whole.iter().flat_map(|form| &form.fields) {
         total += bytes.len();
@@ -66,16 +79,15 @@ fuzz_target!(|input: &[u8]| {
     assert!(total <= body.len());
 });
 
-/// Reads a form to its end, or to where it breaks; nothing when the media type is that of no form.
-async fn read(media_type: &HeaderValue, pieces: &[&[u8]]) -> Option<Form> {
-    let pieces: Vec<Result<Bytes, Infallible>> = pieces
-        .iter()
-        .map(|piece| Ok(Bytes::copy_from_slice(piece)))
-        .collect();
+/// Reads a form to its end, or to where it breaks, and keeps its files if that is wanted. Nothing when
+/// the media type is that of no form.
+async fn read(media_type: &HeaderValue, pieces: Vec<Bytes>, keeps: bool) -> Option<Form> {
+    let pieces = pieces.into_iter().map(Ok::<_, Infallible>);
     let mut request = Request::new(Body::from_stream(stream::iter(pieces)));
     request
         .headers_mut()
         .insert(CONTENT_TYPE, media_type.clone());
+    let (request, between) = between::bounded(request);
     let mut multipart = Multipart::from_request(request, &()).await.ok()?;
     let mut form = Form::default();
     loop {
@@ -90,14 +102,19 @@ async fn read(media_type: &HeaderValue, pieces: &[&[u8]]) -> Option<Form> {
         let name = filename(&field)
             .map(|name| name.as_str().to_owned())
             .map_err(|problem| problem.detail().to_owned());
+        between.file_begins();
         let mut bytes = Vec::new();
         loop {
             match field.chunk().await {
-                Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),
+                Ok(Some(chunk)) if keeps => bytes.extend_from_slice(&chunk),
+                Ok(Some(_)) => {}
                 Ok(None) => break,
                 Err(_) => return Some(form),
             }
         }
-        form.fields.push((name, bytes));
+        between.file_ends();
+        if keeps {
+            form.fields.push((name, bytes));
+        }
     }
 }
