@@ -2,13 +2,14 @@
 
 ARGS ?=
 
-.PHONY: help run test torture planted lint audit bench
+.PHONY: help run test torture planted fuzz lint audit bench
 
 help:
 	@echo 'make run       build and serve on http://127.0.0.1:8080 with sample models (SQLite, ./data)'
 	@echo 'make test      all tests; sets up PostgreSQL and Garage for itself'
-	@echo 'make torture   the same, the long proofs and the planted bugs'
+	@echo 'make torture   the same, the long proofs, fuzzing and the planted bugs'
 	@echo 'make planted   shows that bugs in what always holds turn tests red'
+	@echo 'make fuzz      inputs that libFuzzer makes up, a minute for each target'
 	@echo 'make lint      formatting, clippy, licences, documentation, tidiness'
 	@echo 'make audit     known vulnerabilities of the dependencies (needs GitHub)'
 	@echo 'make bench     what uploads, signed URLs and receipts cost, and what two stores cost beside one'
@@ -21,13 +22,17 @@ run:
 test:
 	scripts/test $(ARGS)
 
-# With ARGS only the chosen tests run, and no planted bugs.
+# With ARGS only the chosen tests run, no fuzzing and no planted bugs.
 torture:
 	STOCKROOM_TORTURE=1 scripts/test $(ARGS)
+	$(if $(ARGS),,scripts/fuzz)
 	$(if $(ARGS),,scripts/planted)
 
 planted:
 	scripts/planted $(ARGS)
+
+fuzz:
+	scripts/fuzz $(ARGS)
 
 lint:
 	scripts/lint

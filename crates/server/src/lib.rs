@@ -10,6 +10,7 @@ pub mod doctor;
 pub mod exit;
 pub mod flows;
 pub mod http;
+pub mod json_fault;
 pub mod secret_key;
 pub mod telemetry;
 pub mod workers;

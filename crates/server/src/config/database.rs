@@ -50,9 +50,19 @@ impl DatabaseSettings {
 
 pub(super) fn read(reader: &mut Reader<'_>, data_dir: &Path) -> Result<DatabaseSettings, Noted> {
     let working_dir = reader.resolve("");
-    let written =
-        reader.read_optional(&variable::DATABASE_URL, |text| parse(text, &working_dir))?;
+    let mut has_unknown = false;
+    let written = reader.read_optional(&variable::DATABASE_URL, |text| {
+        has_unknown = has_unknown_parameters(text);
+        parse(text, &working_dir)
+    })?;
     let source = reader.source_of(&variable::DATABASE_URL);
+    if has_unknown {
+        let ignored = fault(
+            "has a parameter behind the ? that is not known here and was ignored",
+            "Remove it, or look for a slip in its name",
+        );
+        reader.warning(&variable::DATABASE_URL, source.clone(), ignored);
+    }
     let database = match written {
         Some(database) => database,
         None => sqlite_at(data_dir.join("stockroom.db"))
@@ -130,11 +140,64 @@ fn parse_postgres(text: &str) -> Result<DatabaseSettings, Fault> {
     if url.host_str().is_none_or(str::is_empty) && !names_socket(&url) {
         return Err(fault("names no host", FORM));
     }
+    let mut used = text.to_owned();
+    if has_unknown_parameters(text) {
+        remove_unknown_parameters(&mut url);
+        used = url.to_string();
+    }
     let shown = without_password(&mut url);
     Ok(DatabaseSettings::Postgres {
-        url: Secret::new(text),
+        url: Secret::new(used),
         shown,
     })
+}
+
+/// Whether the library that speaks to PostgreSQL knows a parameter of the URL.
+/// Source: <https://docs.rs/sqlx/0.9/sqlx/postgres/struct.PgConnectOptions.html#parameters>.
+fn is_known_parameter(name: &str) -> bool {
+    const KNOWN: [&str; 18] = [
+        "application_name",
+        "dbname",
+        "host",
+        "hostaddr",
+        "options",
+        "password",
+        "port",
+        "ssl-ca",
+        "ssl-cert",
+        "ssl-key",
+        "ssl-mode",
+        "ssl-root-cert",
+        "sslcert",
+        "sslkey",
+        "sslmode",
+        "sslrootcert",
+        "statement-cache-capacity",
+        "user",
+    ];
+    KNOWN.contains(&name) || name.starts_with("options[")
+}
+
+fn has_unknown_parameters(text: &str) -> bool {
+    text.starts_with("postgres")
+        && Url::parse(text).is_ok_and(|url| {
+            url.query_pairs()
+                .any(|(name, _)| !is_known_parameter(&name))
+        })
+}
+
+/// Leaves only the parameters that the library knows. It would ignore the others and log each of
+/// them with its value, which may be a password under another name.
+fn remove_unknown_parameters(url: &mut Url) {
+    let known: Vec<(String, String)> = url
+        .query_pairs()
+        .filter(|(name, _)| is_known_parameter(name))
+        .map(|(name, value)| (name.into_owned(), value.into_owned()))
+        .collect();
+    url.set_query(None);
+    if !known.is_empty() {
+        url.query_pairs_mut().extend_pairs(known);
+    }
 }
 
 fn names_socket(url: &Url) -> bool {
@@ -228,6 +291,27 @@ mod tests {
             let fault = parse(text, Path::new("/srv/shop")).expect_err(text);
             assert!(!format!("{fault:?}").contains("canary"), "{text}");
         }
+    }
+
+    #[test]
+    fn parameters_that_are_not_known_go_no_further_and_are_warned_about() {
+        let text =
+            "postgres://shop@db.example/shop?channel_binding=canary&sslmode=require&token=canary";
+        let environment = super::super::Environment {
+            vars: [("DATABASE_URL".to_owned(), text.into())].into(),
+            ..Default::default()
+        };
+        let mut reader = Reader::new(&environment);
+        let database = read(&mut reader, Path::new("/srv/shop/data")).expect("a database");
+        let used = "postgres://shop@db.example/shop?sslmode=require";
+        assert_eq!(database.shown(), used);
+        assert_eq!(database.url().expose(), used);
+        let notes = reader.into_notes();
+        assert_eq!(notes.warnings.len(), 1);
+        assert!(!notes.warnings[0].to_string().contains("canary"));
+
+        let alone = parsed("postgres://shop@db.example/shop?token=canary");
+        assert_eq!(alone.url().expose(), "postgres://shop@db.example/shop");
     }
 
     #[test]

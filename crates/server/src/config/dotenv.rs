@@ -11,17 +11,21 @@ use std::collections::BTreeMap;
 
 /// One line that is neither empty nor a comment.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Line {
+pub struct Line {
     /// Counted from 1.
-    pub(super) number: usize,
-    pub(super) content: Content,
+    pub number: usize,
+    /// What stands there.
+    pub content: Content,
 }
 
+/// What stands on a line.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Content {
-    /// `NAME=value`, where the value may have several readings.
+pub enum Content {
+    /// `NAME=value`.
     Setting {
+        /// The name.
         name: String,
+        /// The value, or why it has several readings.
         value: Result<String, Ambiguity>,
     },
     /// Not even a name can be read.
@@ -30,7 +34,7 @@ pub(super) enum Content {
 
 /// Why a value is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ambiguity {
+pub enum Ambiguity {
     /// It begins with a quote that does not end, or ends with one that does not begin.
     UnbalancedQuote,
     /// Something stands behind the closing quote.
@@ -48,15 +52,20 @@ pub(super) enum Ambiguity {
 
 /// Why a line is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Unreadable {
+pub enum Unreadable {
+    /// It is not UTF-8.
     NotUtf8,
+    /// It holds a NUL character.
     Nul,
+    /// It has no `=`.
     NoEquals,
+    /// What stands before the `=` is no name.
     BadName,
 }
 
 /// Reads a whole file. A byte order mark at its start is skipped.
-pub(super) fn parse(file: &[u8]) -> Vec<Line> {
+#[must_use]
+pub fn parse(file: &[u8]) -> Vec<Line> {
     let file = file.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(file);
     let mut lines: Vec<Line> = file
         .split(|byte| *byte == b'\n')

@@ -6,7 +6,7 @@
 
 mod callers;
 mod database;
-mod dotenv;
+pub mod dotenv;
 mod engine;
 mod environment;
 mod files;

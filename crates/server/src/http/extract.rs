@@ -15,6 +15,7 @@ use crate::app::App;
 use crate::http::codes::Code;
 use crate::http::pace;
 use crate::http::problem::Problem;
+use crate::json_fault;
 
 /// The largest JSON body, in bytes.
 pub const MAX_JSON_BYTES: usize = 1 << 20;
@@ -87,8 +88,10 @@ fn parse_json<T: DeserializeOwned>(is_json: bool, bytes: &[u8]) -> Result<T, Pro
             "Send JSON, with the header Content-Type: application/json.",
         ));
     }
-    serde_json::from_slice(bytes)
-        .map_err(|error| Problem::invalid(format!("The JSON body does not fit: {error}.")))
+    serde_json::from_slice(bytes).map_err(|error| {
+        let fault = json_fault::describe(&error);
+        Problem::invalid(format!("The JSON body does not fit: {fault}."))
+    })
 }
 
 fn body_problem(rejection: BytesRejection) -> Problem {

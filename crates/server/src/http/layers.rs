@@ -18,6 +18,7 @@ use crate::http::message;
 use crate::http::pace;
 use crate::http::problem::Problem;
 use crate::http::untaken;
+use crate::secret_key;
 use crate::telemetry::metrics::Metrics;
 
 /// The header that names a request, in both directions.
@@ -113,6 +114,8 @@ fn request_id(app: &App, headers: &HeaderMap) -> String {
 
 fn is_plain(id: &str) -> bool {
     (8..=64).contains(&id.len())
+        // A key has the form of an id, and this one would be logged.
+        && secret_key::without_keys(id) == id
         && id
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
@@ -232,6 +235,7 @@ mod tests {
             "short",
             "a b c d e f",
             "<script>alert(1)</script>",
+            "sr_live_0123456789abcdef",
             &"a".repeat(65),
         ] {
             assert!(!is_plain(id), "{id}");

@@ -73,6 +73,7 @@ pub async fn serve(
                 continue;
             }
         };
+        tracing::trace!(%peer, "a connection begins");
         let peer = Peer(peer.ip());
         let service = router
             .clone()

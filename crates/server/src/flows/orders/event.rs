@@ -3,6 +3,8 @@
 use stockroom_catalog::NewPurchase;
 use stockroom_domain::{Subject, Timestamp};
 
+use crate::json_fault;
+
 /// The longest reason of a refund that is kept, in characters.
 const MAX_REASON: usize = 500;
 
@@ -41,7 +43,7 @@ pub struct NewOrder {
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
     /// It is not the JSON that it should be.
-    #[error("{0}")]
+    #[error("{}", json_fault::describe(.0))]
     Json(#[from] serde_json::Error),
     /// One of its fields has a value that does not fit.
     #[error("{field} {wrong}")]

@@ -109,7 +109,11 @@ async fn receive_fields(
     Ok(())
 }
 
-fn filename(field: &Field<'_>) -> Result<Filename, Problem> {
+/// The name of the file in a field.
+///
+/// # Errors
+/// When the field is called anything but `file`, or the file has no name that can be kept.
+pub fn filename(field: &Field<'_>) -> Result<Filename, Problem> {
     if field.name() != Some("file") {
         return Err(Problem::new(
             Code::BadMultipart,

@@ -18,6 +18,7 @@ use tokio::runtime::Handle;
 use crate::app::App;
 use crate::http::address::ClientAddress;
 use crate::http::auth::Identity;
+use crate::secret_key;
 
 /// The longest target that is recorded, in characters: the longest key, every byte escaped.
 const MAX_TARGET: usize = 3_072;
@@ -96,6 +97,8 @@ impl Watch {
         let key = *self.operator.0.get()?;
         let now = self.app.clock.now();
         let target = made.map_or_else(|| target(&self.route, self.uri.path()), |made| Some(made.0));
+        // Somebody wrote a key where its id belongs: what is on record stays there for ever.
+        let target = target.map(|target| secret_key::without_keys(&target));
         Some(AuditRow {
             id: AuditId::generate(now, &*self.app.entropy),
             at: now,
