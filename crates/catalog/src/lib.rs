@@ -47,7 +47,9 @@ pub use counts::{StateCount, UnderPlaced};
 pub use deliveries::{Attempt, ClaimedDelivery, DeliveryRow};
 pub use dialect::Dialect;
 pub use downloads::{Charged, GrantBatch, LateEnd};
-pub use endpoints::{EndpointPatch, EndpointRow, EndpointSecret, EndpointUrl, NewEndpoint, Subscriptions};
+pub use endpoints::{
+    EndpointPatch, EndpointRow, EndpointSecret, EndpointUrl, NewEndpoint, Subscriptions,
+};
 pub use error::{CatalogError, Conflict, Noun, Result};
 pub use grants::{DownloadRow, FileRow, Given, GrantEnd, GrantRow, NewGrant};
 pub use instance::Instance;
