@@ -72,6 +72,7 @@ async fn send_all(app: &App) {
 }
 
 /// How serving an endpoint ended.
+#[derive(Debug, Clone, Copy)]
 struct Served {
     id: EndpointId,
     ended_at: Timestamp,
