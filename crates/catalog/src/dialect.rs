@@ -218,6 +218,11 @@ const UNIQUE: &[Unique] = &[
     unique("objects_live_key", "objects.key", Conflict::ObjectKey),
     unique("assets_pkey", "assets.id", Conflict::Id),
     unique("purchases_pkey", "purchases.id", Conflict::Id),
+    unique(
+        "migrations_at_work",
+        "index 'migrations_at_work'",
+        Conflict::MigrationAtWork,
+    ),
 ];
 
 /// SQLite names the columns of a unique constraint, not the constraint.

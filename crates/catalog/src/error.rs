@@ -125,6 +125,8 @@ pub enum Noun {
     Endpoint,
     /// The delivery of an event to an endpoint.
     Delivery,
+    /// A migration.
+    Migration,
 }
 
 impl std::fmt::Display for Noun {
@@ -138,6 +140,7 @@ impl std::fmt::Display for Noun {
             Self::Purchase => "purchase",
             Self::Endpoint => "endpoint",
             Self::Delivery => "delivery",
+            Self::Migration => "migration",
         })
     }
 }
@@ -204,6 +207,12 @@ pub enum Conflict {
         /// The object.
         object: ObjectId,
     },
+    /// Another migration is not finished.
+    #[error("another migration is not finished")]
+    MigrationAtWork,
+    /// The migration is in another phase or state than the caller believed.
+    #[error("the migration has gone on meanwhile")]
+    MigrationMoved,
     /// The step is not legal for anybody.
     #[error(transparent)]
     IllegalStep(#[from] IllegalTransition),

@@ -17,11 +17,14 @@ mod dialect;
 mod downloads;
 mod endpoints;
 mod error;
+mod freeing;
 mod grants;
 mod instance;
 mod keys;
 mod library;
 mod meta;
+mod migrating;
+mod migrations;
 mod models;
 mod objects;
 mod orders;
@@ -51,10 +54,13 @@ pub use endpoints::{
     EndpointPatch, EndpointRow, EndpointSecret, EndpointUrl, NewEndpoint, Subscriptions,
 };
 pub use error::{CatalogError, Conflict, Noun, Result};
+pub use freeing::{FreeProgress, Freed};
 pub use grants::{DownloadRow, FileRow, Given, GrantEnd, GrantRow, NewGrant};
 pub use instance::Instance;
 pub use keys::{KeyHash, KeyRow, NewKey};
 pub use library::LibraryEntry;
+pub use migrating::{CopyProgress, MigrationFailure, PlanCounts, Uncovered, Wanted};
+pub use migrations::{MigrationLimits, MigrationPatch, MigrationRow, NewMigration};
 pub use models::{ModelFilter, ModelPatch, ModelRow, NewModel, VisibleTo};
 pub use objects::{ObjectDetails, ObjectRow};
 pub use page::{Page, Paged};

@@ -281,7 +281,7 @@ impl Tx {
 
 /// The first text after all that begin with `prefix`, in the order of bytes, which for UTF-8 is
 /// the order of characters. There is none after the empty prefix.
-fn successor(prefix: &str) -> Option<String> {
+pub(crate) fn successor(prefix: &str) -> Option<String> {
     let mut characters: Vec<char> = prefix.chars().collect();
     while let Some(last) = characters.pop() {
         // The range skips the surrogates, which are no characters.

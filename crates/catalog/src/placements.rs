@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sqlx::any::AnyRow;
-use stockroom_domain::{ObjectId, PlacementState, StoreName, Timestamp};
+use stockroom_domain::{MigrationId, ObjectId, PlacementState, StoreName, Timestamp};
 
 use crate::Catalog;
 use crate::error::{CatalogError, Conflict, Noun, Result};
@@ -42,6 +42,8 @@ pub struct PlacementRow {
     pub next_attempt_at: Timestamp,
     /// What went wrong last.
     pub last_error: Option<String>,
+    /// The migration that gave the object this copy, or took it away.
+    pub migration: Option<MigrationId>,
 }
 
 /// A placement that a worker has taken, with the object.
@@ -128,7 +130,7 @@ macro_rules! placement_columns {
         "object_id AS placement_object_id, store AS placement_store, state AS placement_state, \
          verified_at AS placement_verified_at, updated_at AS placement_updated_at, \
          attempts AS placement_attempts, next_attempt_at AS placement_next_attempt_at, \
-         last_error AS placement_last_error"
+         last_error AS placement_last_error, migration_id AS placement_migration_id"
     };
 }
 pub(crate) use placement_columns;
@@ -145,6 +147,7 @@ impl PlacementRow {
             attempts: row.count("placement_attempts")?,
             next_attempt_at: row.time("placement_next_attempt_at")?,
             last_error: row.text_or_null("placement_last_error")?.map(str::to_owned),
+            migration: row.parsed_or_null("placement_migration_id")?,
         })
     }
 }

@@ -41,6 +41,10 @@ const SQLITE: &[Migration] = &[
         version: 6,
         text: include_str!("../migrations/sqlite/0006_events.sql"),
     },
+    Migration {
+        version: 7,
+        text: include_str!("../migrations/sqlite/0007_migrations.sql"),
+    },
 ];
 
 const POSTGRES: &[Migration] = &[
@@ -67,6 +71,10 @@ const POSTGRES: &[Migration] = &[
     Migration {
         version: 6,
         text: include_str!("../migrations/postgres/0006_events.sql"),
+    },
+    Migration {
+        version: 7,
+        text: include_str!("../migrations/postgres/0007_migrations.sql"),
     },
 ];
 

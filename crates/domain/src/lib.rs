@@ -34,7 +34,7 @@ pub use permits::{
     permits,
 };
 pub use state::{
-    DeliveryState, EndpointState, IllegalTransition, ModelStatus, ObjectState, PlacementState,
-    StoreName, UnknownState,
+    DeliveryState, EndpointState, IllegalTransition, MigrationPhase, MigrationState, ModelStatus,
+    ObjectState, PlacementState, StoreName, UnknownState,
 };
 pub use subject::{Role, Subject, SubjectError};

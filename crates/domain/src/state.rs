@@ -98,6 +98,30 @@ states! {
 }
 
 states! {
+    /// What a migration is doing.
+    MigrationPhase, "migration phase" {
+        /// Objects get a copy on the target that was read back.
+        Copy = "copy",
+        /// Copies on the source are removed whose objects have one on the target.
+        Retire = "retire",
+        /// Objects get back what they had before, and lose what the migration gave them.
+        Rollback = "rollback",
+    }
+}
+
+states! {
+    /// How a phase of a migration is going.
+    MigrationState, "migration state" {
+        /// It goes on wherever a server or a command works on it.
+        Running = "running",
+        /// Nothing new is begun until somebody resumes it.
+        Paused = "paused",
+        /// Everything that could be done is done.
+        Finished = "finished",
+    }
+}
+
+states! {
     /// Whether an endpoint is sent events.
     EndpointState, "endpoint state" {
         /// Events are sent to it.

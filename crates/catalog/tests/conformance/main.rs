@@ -17,6 +17,7 @@ mod endpoints;
 mod events;
 mod keys;
 mod lab;
+mod migrations;
 mod models;
 mod objects;
 mod orders;

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor, Row};
 use stockroom_catalog::{
-    AssetQuery, Attempt, AuditRow, Dialect, EndpointPatch, Given, GrantBatch, GrantEnd, KeyHash,
-    LateEnd, ModelFilter, ModelPatch, NewGrant, NewKey, NewModel, ObjectRow, Page, PlacementStep,
-    PurchaseFilter, Subscriptions, VisibleTo,
+    AssetQuery, Attempt, AuditRow, Dialect, EndpointPatch, Freed, Given, GrantBatch, GrantEnd,
+    KeyHash, LateEnd, ModelFilter, ModelPatch, NewGrant, NewKey, NewModel, ObjectRow, Page,
+    PlacementStep, PurchaseFilter, Subscriptions, VisibleTo, Wanted,
 };
 use stockroom_domain::{
     AssetId, AuditId, DeliveryState, GrantId, GrantKind, KeyId, KeyPrefix, LedgerId, ModelStatus,
@@ -85,6 +85,10 @@ const FILL: &str = "
         SELECT 'pur_' || 1 + i % 10000, 'led_' || i, '[]' FROM generate_series(1, 20000) i;
     INSERT INTO refunds (order_ref, refunded_at)
         SELECT i::text, i FROM generate_series(1, 20000) i;
+    INSERT INTO migrations (id, source, target, prefix, phase, state, grace_ms, began_at,
+            phase_began_at, updated_at)
+        SELECT 'mig_' || i, 'local', 's3', '', 'copy', 'finished', 0, i, i, i
+        FROM generate_series(1, 20000) i;
     INSERT INTO endpoints (id, url, state, secret, old_secrets, created_at, updated_at)
         SELECT 'whk_' || i, '', CASE i % 10 WHEN 0 THEN 'disabled' ELSE 'enabled' END, '', '[]',
             i, i
@@ -264,9 +268,9 @@ fn is_about_rows(statement: &str) -> bool {
 /// Whether a step of a plan reads a table, or one of its indexes, from end to end.
 fn reads_a_whole_table(step: &str, statement: &str) -> bool {
     let step = step.trim().trim_start_matches("->").trim_start();
-    // Counting all placements, and searching the models' texts, is what these methods are for,
-    // and they say so. The table `meta` has one row.
-    let may_walk = ["count(*)", "search_text LIKE", "FROM meta"]
+    // Counting all placements, how far a migration is, and searching the models' texts is what
+    // these methods are for, and they say so. The table `meta` has one row.
+    let may_walk = ["count(*)", "'all' AS id", "search_text LIKE", "FROM meta"]
         .iter()
         .any(|text| statement.contains(text));
     // A list walks an index in the list's order until the page is full.
@@ -337,6 +341,7 @@ async fn call_every_method(lab: &Lab) {
     call_objects_and_placements(lab).await;
     call_assets_and_purchases(lab).await;
     call_endpoints_and_deliveries(lab).await;
+    call_migrations(lab).await;
 }
 
 /// Every list is asked for its first and for a later page.
@@ -403,6 +408,70 @@ async fn call_endpoints_and_deliveries(lab: &Lab) {
         .unwrap();
     catalog.delete_endpoint(id, now).await.unwrap();
     assert_eq!(catalog.forget_events(lab.after(60), 1).await.unwrap(), 1);
+}
+
+async fn call_migrations(lab: &Lab) {
+    let catalog = &lab.catalog;
+    let object = lab.put("temp/moved").await.object;
+    let now = lab.now();
+    for prefix in ["", "temp/"] {
+        let row = crate::migrations::migration(lab, prefix).await;
+        catalog.find_migration(row.id).await.unwrap();
+        catalog.current_migration().await.unwrap();
+        for page in pages(&row.id.to_string()) {
+            catalog.list_migrations(&page).await.unwrap();
+        }
+        for only_given in [false, true] {
+            let wanted = Wanted {
+                store: row.target.clone(),
+                since: now,
+                only_given,
+            };
+            catalog
+                .uncovered(&row, &wanted, Some(object.id), 9)
+                .await
+                .unwrap();
+            let freed = Freed {
+                from: row.source.clone(),
+                kept_on: row.target.clone(),
+                verified_since: now,
+                only_given,
+            };
+            catalog
+                .freeable(&row, &freed, Some(object.id), 9)
+                .await
+                .unwrap();
+            catalog
+                .free_placement(object.id, &freed, row.id, now, now)
+                .await
+                .unwrap();
+        }
+        catalog
+            .owe_placements(&[object.id], &row.target, row.id, now)
+            .await
+            .unwrap();
+        catalog.count_owed(&row.target).await.unwrap();
+        catalog
+            .claim_freed(&row.source, now, lab.after(60), 9)
+            .await
+            .unwrap();
+        catalog.count_removable(&row.source, now).await.unwrap();
+        catalog
+            .unfree_placements(&row.source, row.id, now)
+            .await
+            .unwrap();
+        catalog
+            .migration_failures(&row, Some(object.id), 9)
+            .await
+            .unwrap();
+        catalog.retry_owed(&row.target, now).await.unwrap();
+        catalog.copy_progress(&row).await.unwrap();
+        catalog.free_progress(&row, &row.source).await.unwrap();
+        catalog.plan_counts(&row.target, &row.prefix).await.unwrap();
+        catalog.withdraw_owed(row.id).await.unwrap();
+        crate::migrations::finish(lab, &row).await;
+    }
+    catalog.current_migration().await.unwrap();
 }
 
 async fn call_keys_and_models(lab: &Lab) {
