@@ -17,6 +17,7 @@ use crate::config::{CallerSettings, Delivery, EngineSettings, PurchaseEventSetti
 use crate::flows::events::send::Sender;
 use crate::flows::keys::KeyUses;
 use crate::flows::ledger::Ledger;
+use crate::flows::migrate::pace::MigrationPace;
 use crate::flows::overview::LastCounts;
 use crate::flows::receive::Received;
 use crate::http::limits::RateLimits;
@@ -79,8 +80,12 @@ pub struct Parts {
     pub shutdown: CancellationToken,
     /// Wakes the engine when a store is owed a copy, or answers again.
     pub engine_bell: Arc<Notify>,
+    /// Wakes what deletes when a migration has freed copies.
+    pub clearing_bell: Notify,
     /// What the work in the background may use.
     pub engine: EngineSettings,
+    /// Bounds the bytes that the copies of a migration move.
+    pub migration_pace: MigrationPace,
     /// Bounds the bytes that copies move.
     pub pace: Pace,
     /// Bounds the bytes that are read to see that they are well.

@@ -18,6 +18,7 @@ use crate::config::{Config, S3Settings, SigningKeysError};
 use crate::flows::events::send::Sender;
 use crate::flows::keys::KeyUses;
 use crate::flows::ledger::Ledger;
+use crate::flows::migrate::pace::MigrationPace;
 use crate::flows::overview::LastCounts;
 use crate::http::limits::RateLimits;
 use crate::telemetry::metrics::Metrics;
@@ -110,7 +111,9 @@ pub async fn parts(
         tasks: TaskTracker::new(),
         shutdown: CancellationToken::new(),
         engine_bell,
+        clearing_bell: Notify::new(),
         engine: config.engine,
+        migration_pace: MigrationPace::default(),
         pace: Pace::per_second(config.engine.max_bytes_per_second),
         scrub: Budgets::new(&config.engine),
         uploads_looked_at: LastLook::default(),

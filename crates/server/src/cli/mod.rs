@@ -11,6 +11,7 @@ pub mod explain;
 pub mod get;
 pub mod key;
 pub mod ls;
+pub mod migrate;
 pub mod output;
 pub mod progress;
 pub mod put;
@@ -32,11 +33,12 @@ use tracing::Level;
 
 use crate::app::App;
 use crate::assemble::assemble;
-use crate::config::Loaded;
+use crate::config::{Config, Loaded};
 use crate::exit::Exit;
 use crate::flows::publish;
 use error::CliError;
 use key::KeyCommand;
+use migrate::MigrateCommand;
 use output::Output;
 use signing_key::SigningKeyCommand;
 
@@ -96,6 +98,9 @@ pub enum Command {
     Explain(explain::ExplainArgs),
     /// Compare the database with the stores, and mend what differs
     Verify(verify::VerifyArgs),
+    /// Move objects from one store to another while the shop does business
+    #[command(subcommand)]
+    Migrate(MigrateCommand),
     /// Make, list and revoke API keys
     #[command(subcommand)]
     Key(KeyCommand),
@@ -114,7 +119,7 @@ impl Command {
         match self {
             Self::Serve(_) => Level::INFO,
             // Their findings say all there is to say.
-            Self::Doctor | Self::Explain(_) | Self::Verify(_) => Level::ERROR,
+            Self::Doctor | Self::Explain(_) | Self::Verify(_) | Self::Migrate(_) => Level::ERROR,
             _ => Level::WARN,
         }
     }
@@ -149,7 +154,20 @@ impl Context {
     /// # Errors
     /// A part cannot be used.
     pub async fn app(&self) -> Result<App, CliError> {
-        let config = &self.loaded.config;
+        self.app_of(&self.loaded.config).await
+    }
+
+    /// The same, with another number of copies that are made at the same time.
+    ///
+    /// # Errors
+    /// A part cannot be used.
+    pub async fn app_with_concurrency(&self, concurrency: usize) -> Result<App, CliError> {
+        let mut config = self.loaded.config.clone();
+        config.engine.concurrency = concurrency;
+        self.app_of(&config).await
+    }
+
+    async fn app_of(&self, config: &Config) -> Result<App, CliError> {
         let public_url = config.http.public_url(config.http.listen);
         let (clock, entropy) = (Arc::clone(&self.clock), Arc::clone(&self.entropy));
         Ok(assemble(config, &public_url, clock, entropy).await?)
@@ -186,6 +204,7 @@ pub async fn run(context: &Context, command: Command) -> Exit {
         Command::Sign(args) => interruptible(sign::run(context, args)).await,
         Command::Explain(args) => interruptible(explain::run(context, args)).await,
         Command::Verify(args) => interruptible(verify::run(context, args)).await,
+        Command::Migrate(command) => interruptible(migrate::run(context, command)).await,
         Command::Key(command) => interruptible(key::run(context, command)).await,
         Command::SigningKey(command) => interruptible(signing_key::run(context, command)).await,
         Command::Config => config::run(context).await,

@@ -13,6 +13,7 @@ pub mod events;
 pub mod explain;
 pub mod keys;
 pub mod ledger;
+pub mod migrate;
 pub mod objects;
 pub mod orders;
 pub mod overview;

@@ -66,6 +66,8 @@ codes! {
     ModelDeleted = "model_deleted", CONFLICT, "Model deleted";
     /// The object holds the bytes of an asset.
     ObjectInUse = "object_in_use", CONFLICT, "Object in use";
+    /// The migration cannot do this now, or another one is not finished.
+    MigrationConflict = "migration_conflict", CONFLICT, "Migration conflict";
     /// A precondition of the request does not hold.
     PreconditionFailed = "precondition_failed", PRECONDITION_FAILED, "Precondition failed";
     /// The body is larger than allowed.

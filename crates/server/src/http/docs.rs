@@ -23,6 +23,7 @@ use crate::http::plain::Plain;
         (name = "webhooks", description = "Who is told what happens, for operators."),
         (name = "keys", description = "Who may call, for operators."),
         (name = "objects", description = "The storage facade, for operators."),
+        (name = "migrations", description = "Moving objects from one store to another, for operators."),
         (name = "files", description = "This server's own signed URLs."),
         (name = "service", description = "Health and counters."),
     ),

@@ -21,6 +21,7 @@ pub mod layers;
 pub mod library;
 pub mod limits;
 pub mod message;
+pub mod migrations;
 pub mod models;
 pub mod objects;
 pub mod pace;

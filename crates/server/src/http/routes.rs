@@ -12,8 +12,8 @@ use crate::http::extract::MAX_JSON_BYTES;
 use crate::http::plain::Plain;
 use crate::http::problem::Problem;
 use crate::http::{
-    assets, audit, cors, docs, endpoints, files, health, keys, layers, library, limits, models,
-    objects, purchases, storage, webhooks,
+    assets, audit, cors, docs, endpoints, files, health, keys, layers, library, limits, migrations,
+    models, objects, purchases, storage, webhooks,
 };
 
 /// The whole interface as a service.
@@ -127,6 +127,12 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(keys::get::get))
         .routes(routes!(keys::revoke::revoke))
         .routes(routes!(audit::list::list))
+        .routes(routes!(migrations::begin::begin, migrations::list::list))
+        .routes(routes!(migrations::get::get))
+        .routes(routes!(migrations::pause::pause))
+        .routes(routes!(migrations::resume::resume))
+        .routes(routes!(migrations::retire::retire))
+        .routes(routes!(migrations::rollback::rollback))
         .routes(routes!(objects::list::list))
         .routes(routes!(files::get))
         .routes(routes!(health::livez))

@@ -24,8 +24,17 @@ pub async fn run(app: App) {
     let silent = Notify::new();
     tokio::join!(
         repeat(&app, &app.engine_bell, placing),
-        repeat(&app, &silent, clearing),
+        repeat(&app, &app.clearing_bell, clearing),
         repeat(&app, &silent, scrubbing),
+    );
+}
+
+/// Runs what a migration needs of the engine until the shutdown begins: for a command that works on
+/// one while no server does.
+pub async fn run_for_migration(app: App) {
+    tokio::join!(
+        repeat(&app, &app.engine_bell, placing),
+        repeat(&app, &app.clearing_bell, clearing),
     );
 }
 
@@ -66,8 +75,9 @@ async fn clearing(app: &App) -> bool {
     let _ = ledger::flush(app).await;
     identity::settle_all(app).await;
     let retired = report("retire", retire::due(app).await);
+    let freed = report("free", retire::freed(app).await);
     let swept = report("sweep", sweep::due(app).await);
-    retired || swept
+    retired || freed || swept
 }
 
 async fn scrubbing(app: &App) -> bool {

@@ -4,6 +4,7 @@
 pub mod engine;
 pub mod identity;
 mod lease;
+pub mod migrate;
 pub mod outbox;
 pub mod pace;
 mod place;

@@ -111,8 +111,13 @@ async fn settle(
     let Some(details) = app.catalog.find_object_by_id(object_id).await? else {
         return Ok(Settled::Moot);
     };
-    let state = claim.placement.state;
-    match holding(&app, &claim, place(&app, &store, &details, state)).await {
+    match holding(
+        &app,
+        &claim,
+        place(&app, &store, &details, &claim.placement),
+    )
+    .await
+    {
         Ok(()) => is_present(&app, &store, &claim.placement, &details).await,
         Err(failure) => {
             let (error, wait) = (&failure.error, failure.wait(claim.placement.attempts));
@@ -164,10 +169,10 @@ async fn place(
     app: &App,
     store: &GuardedStore,
     details: &ObjectDetails,
-    state: PlacementState,
+    placement: &PlacementRow,
 ) -> Result<(), Failure> {
     let object = &details.object;
-    if state == PlacementState::Suspect {
+    if placement.state == PlacementState::Suspect {
         match prove(app, store, object, |_| {}).await {
             Ok(()) => return Ok(()),
             Err(error) if is_wrong(&error) => {}
@@ -183,7 +188,8 @@ async fn place(
             is_hopeless: true,
         });
     }
-    if let Err(error) = transfer(app, sources, store, details).await {
+    let pace = app.migration_pace.of(placement.migration);
+    if let Err(error) = transfer(app, sources, store, details, pace.as_deref()).await {
         let is_hopeless = error.store() != store.name() && is_wrong(&error);
         return Err(Failure { error, is_hopeless });
     }

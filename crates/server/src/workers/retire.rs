@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
-use stockroom_catalog::{CatalogError, ObjectRow, PlacementStep};
+use stockroom_catalog::{CatalogError, ClaimedPlacement, ObjectRow, PlacementStep};
 use stockroom_domain::{PlacementState, StoreName};
 use stockroom_storage::Store;
 
@@ -49,6 +49,49 @@ async fn retire(app: &App, object: ObjectRow) -> Result<bool, CatalogError> {
         app.catalog.postpone_retire(object.id, now, WAIT).await?;
     }
     Ok(is_gone)
+}
+
+/// Removes copies that a migration has freed and whose grace period is over; how many are gone.
+pub(super) async fn freed(app: &App) -> Result<usize, CatalogError> {
+    let mut gone = 0;
+    for store in app.stores.iter().filter(|store| store.is_available()) {
+        let now = app.clock.now();
+        let claimed = app
+            .catalog
+            .claim_freed(store.name(), now, lease::until(now), BATCH)
+            .await?;
+        let mut removed = stream::iter(claimed)
+            .map(|claim| remove_freed(app, claim))
+            .buffer_unordered(app.engine.concurrency);
+        while let Some(is_gone) = removed.next().await {
+            gone += usize::from(is_gone?);
+        }
+    }
+    Ok(gone)
+}
+
+/// Removes one freed copy, unless no other copy is well any more: then this one is kept, and looked
+/// at by whoever heals doubted copies.
+async fn remove_freed(app: &App, claim: ClaimedPlacement) -> Result<bool, CatalogError> {
+    let (object, name) = (&claim.object, &claim.placement.store);
+    let is_needed = !object
+        .placements
+        .iter()
+        .any(|other| other.store != *name && other.state == PlacementState::Present);
+    if !is_needed {
+        return remove(app, object, name).await;
+    }
+    let step = PlacementStep {
+        object_id: object.id,
+        store: name,
+        from: PlacementState::Retiring,
+        to: PlacementState::Suspect,
+        error: Some("no other copy is well any more, so that this one is not removed"),
+    };
+    match app.catalog.step_placement(step, app.clock.now()).await {
+        Ok(()) | Err(CatalogError::Conflict(_)) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Removes one copy; whether it is gone.

@@ -7,6 +7,7 @@ use stockroom_storage::{ContentHasher, Error, Metadata, Source, Store, WriteOpti
 use crate::app::App;
 use crate::flows::deliver::{self, Recorded};
 use crate::flows::prove::mismatch;
+use crate::workers::pace::Pace;
 
 /// The copies that could be copied from, best first.
 pub(super) fn sources(app: &App, object: &ObjectRow, destination: &dyn Store) -> Vec<Source> {
@@ -15,7 +16,7 @@ pub(super) fn sources(app: &App, object: &ObjectRow, destination: &dyn Store) ->
     sources
 }
 
-/// Copies the object. The hash is compared before the copy is published, so that a copy of wrong
+/// Copies the object, at the pace of all copies and at this one. The hash is compared before the copy is published, so that a copy of wrong
 /// bytes is never visible; what is there already is replaced in one step.
 ///
 /// # Errors
@@ -25,6 +26,7 @@ pub(super) async fn transfer(
     sources: Vec<Source>,
     destination: &dyn Store,
     details: &ObjectDetails,
+    pace: Option<&Pace>,
 ) -> Result<(), Error> {
     let object = &details.object;
     let mut read = deliver::open_from(app, sources, Recorded::from(details)).await?;
@@ -35,6 +37,9 @@ pub(super) async fn transfer(
     let passed: Result<(), Error> = async {
         while let Some(piece) = read.stream.try_next().await? {
             app.pace.spend(piece.len() as u64).await;
+            if let Some(pace) = pace {
+                pace.spend(piece.len() as u64).await;
+            }
             hasher.update(&piece);
             writer.write(piece).await?;
         }

@@ -280,6 +280,23 @@ pub(crate) fn published() -> Vec<Row> {
         row("GET /v1/webhook-endpoints/{id}/deliveries", OPERATOR_ONLY),
         row("POST /v1/webhook-endpoints/{id}/deliveries/{event}/redeliver", OPERATOR_ONLY).changes(),
         row("POST /v1/webhook-endpoints/{id}/redeliver", OPERATOR_ONLY).changes(),
+        // Moving objects. Where there is no bucket there is nowhere to move them to.
+        row("POST /v1/migrations", &[
+            ("400 invalid_request", "operators"),
+            ("401 unauthenticated", "anonymous bad_keys"),
+            ("403 forbidden", "buyers other_artist owner services"),
+        ]).json(r#"{"to": "s3"}"#),
+        row("GET /v1/migrations", OPERATOR_ONLY),
+        row("GET /v1/migrations/{id}", OPERATOR_ONLY),
+        row("POST /v1/migrations/{id}/pause", OPERATOR_ONLY).changes(),
+        row("POST /v1/migrations/{id}/resume", OPERATOR_ONLY).changes(),
+        // New objects are still written to the folder.
+        row("POST /v1/migrations/{id}/retire", &[
+            ("409 migration_conflict", "operators"),
+            ("401 unauthenticated", "anonymous bad_keys"),
+            ("403 forbidden", "buyers other_artist owner services"),
+        ]),
+        row("POST /v1/migrations/{id}/rollback", OPERATOR_ONLY).changes(),
         // What is open to all.
         row("GET /livez", OPEN),
         row("GET /readyz", OPEN),

@@ -5,10 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use http::Method;
 use stockroom_catalog::{
-    EndpointSecret, EndpointUrl, NewEndpoint, NewModel, NewPurchase, Recorded, Subscriptions,
+    EndpointSecret, EndpointUrl, MigrationLimits, MigrationPatch, NewEndpoint, NewMigration,
+    NewModel, NewPurchase, Recorded, Subscriptions,
 };
 use stockroom_domain::{
-    AssetId, EndpointId, EventId, Key, KeyId, ModelId, ModelStatus, PurchaseId, Role, Timestamp,
+    AssetId, EndpointId, EventId, Key, KeyId, KeyPrefix, MigrationId, MigrationState, ModelId,
+    ModelStatus, PurchaseId, Role, StoreName, Timestamp,
 };
 
 use super::callers::{Callers, subject};
@@ -46,6 +48,8 @@ pub(crate) struct Stock {
     /// An endpoint that is sent nothing but this event.
     pub(crate) endpoint: EndpointId,
     pub(crate) event: EventId,
+    /// A migration that is finished.
+    pub(crate) migration: MigrationId,
 }
 
 const TRIANGLES: u32 = 20;
@@ -101,6 +105,7 @@ impl Stock {
             key: shop.create_key(Role::Service, None).await.0,
             endpoint,
             event,
+            migration: migrate(shop).await,
         }
     }
 
@@ -146,6 +151,7 @@ impl Stock {
             Some(("assets", _)) => self.asset.to_string(),
             Some(("purchases", _)) => self.purchase.to_string(),
             Some(("keys", _)) => self.key.to_string(),
+            Some(("migrations", _)) => self.migration.to_string(),
             Some(("webhook-endpoints", _)) => self.endpoint.to_string(),
             Some((other, _)) => panic!("{route}: what is the id of {other}?"),
         }
@@ -165,7 +171,7 @@ impl Stock {
             visible_to: stockroom_catalog::VisibleTo::All,
         };
         format!(
-            "{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}",
+            "{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}",
             catalog.find_model_deleted_or_not(self.model).await.unwrap(),
             catalog.list_assets(self.model, true, &page).await.unwrap(),
             // How often it was downloaded is written a moment later.
@@ -203,6 +209,7 @@ impl Stock {
                 .items
                 .first()
                 .map(|key| key.id),
+            catalog.find_migration(self.migration).await.unwrap(),
             catalog.find_endpoint(self.endpoint).await.unwrap(),
             catalog
                 .list_endpoints(&page)
@@ -228,6 +235,7 @@ fn kind_of(route: &str) -> Option<(&str, &'static str)> {
         ("assets", "ast"),
         ("purchases", "pur"),
         ("keys", "key"),
+        ("migrations", "mig"),
         ("webhook-endpoints", "whk"),
     ];
     let (_, prefix) = prefixes
@@ -251,6 +259,34 @@ async fn publish(shop: &Shop, title: &str) -> ModelId {
         created_at: now,
     };
     shop.app.catalog.insert_model(model).await.unwrap().id
+}
+
+/// A migration that has nothing to do. One that a call before turned around ends first.
+async fn migrate(shop: &Shop) -> MigrationId {
+    let (catalog, now) = (&shop.app.catalog, shop.app.clock.now());
+    let finished = MigrationPatch {
+        state: Some(MigrationState::Finished),
+        ..MigrationPatch::default()
+    };
+    let current = catalog.current_migration().await.unwrap();
+    let at_work = current.filter(|it| it.state != MigrationState::Finished);
+    if let Some(row) = at_work {
+        catalog
+            .update_migration(&row, &finished, now)
+            .await
+            .unwrap();
+    }
+    let migration = NewMigration {
+        id: MigrationId::generate(now, &*shop.app.entropy),
+        source: StoreName::LOCAL,
+        target: StoreName::S3,
+        prefix: KeyPrefix::all(),
+        limits: MigrationLimits::default(),
+        began_at: now,
+    };
+    let row = catalog.insert_migration(&migration).await.unwrap();
+    let row = catalog.update_migration(&row, &finished, now).await;
+    row.unwrap().id
 }
 
 /// An endpoint and an event that was sent to it. Nothing is sent where no worker runs.

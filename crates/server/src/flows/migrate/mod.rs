@@ -1,0 +1,313 @@
+//! Migrations: moving the objects of a shop from one store to another while it does business.
+//!
+//! What is wanted is a row in the catalog; `workers/migrate.rs` compares it with the placements and
+//! asks the engine for what is missing. So it does not matter who runs it: a server, a command, or
+//! both. Here it is begun, paused, turned around and told of.
+
+pub mod hours;
+pub mod pace;
+pub mod plan;
+pub mod prices;
+
+use std::time::Duration;
+
+use stockroom_catalog::{
+    CatalogError, Conflict, CopyProgress, FreeProgress, MigrationLimits, MigrationPatch,
+    MigrationRow, NewMigration,
+};
+use stockroom_domain::{KeyPrefix, MigrationId, MigrationPhase, MigrationState, StoreName};
+use stockroom_storage::Store as _;
+
+use crate::app::App;
+
+/// What somebody wants moved.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Where to.
+    pub target: StoreName,
+    /// The objects: those whose keys begin like this.
+    pub prefix: KeyPrefix,
+    /// How it may go about it; none to leave what was said before.
+    pub limits: Option<MigrationLimits>,
+    /// Whether copies that were read in a migration before are read again.
+    pub is_fresh: bool,
+}
+
+/// Why a migration cannot do what is asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum MigrateError {
+    /// There is no such store.
+    #[error("there is no store {0} configured")]
+    NoSuchStore(StoreName),
+    /// There is no store to move from.
+    #[error("there is no other store configured to move objects from")]
+    NoSource,
+    /// There never was a migration.
+    #[error("there is no migration")]
+    None,
+    /// Another migration is not finished.
+    #[error("a migration to {target} (prefix \"{prefix}\") is not finished")]
+    AnotherAtWork {
+        /// Where it goes.
+        target: StoreName,
+        /// What it is about.
+        prefix: String,
+    },
+    /// Nothing can be removed before everything that could be copied is.
+    #[error("the copying is not finished")]
+    NotCopied,
+    /// A migration that was turned around does nothing else any more.
+    #[error("the migration was rolled back")]
+    RolledBack,
+    /// Copies are removed from another store than the migration comes from.
+    #[error("the migration moves objects from {0}")]
+    OtherSource(StoreName),
+    /// New objects are still written to the store whose copies are to go.
+    #[error("the mode still writes new objects to {0}")]
+    InMode(StoreName),
+    /// Somebody else changed it at the same moment.
+    #[error("the migration was changed meanwhile")]
+    Moved,
+    /// The catalog failed.
+    #[error("{0}")]
+    Catalog(#[source] CatalogError),
+}
+
+impl From<CatalogError> for MigrateError {
+    fn from(error: CatalogError) -> Self {
+        match error {
+            CatalogError::Conflict(Conflict::MigrationMoved | Conflict::MigrationAtWork) => {
+                Self::Moved
+            }
+            other => Self::Catalog(other),
+        }
+    }
+}
+
+/// A migration and how far it is.
+#[derive(Debug, Clone)]
+pub struct Status {
+    /// The migration.
+    pub migration: MigrationRow,
+    /// How many copies are on the target.
+    pub copied: CopyProgress,
+    /// What is left on the source.
+    pub source: FreeProgress,
+    /// What is left on the target of a migration that is rolled back.
+    pub target: Option<FreeProgress>,
+}
+
+/// How long the bytes of freed copies stay unless somebody says otherwise.
+pub const DEFAULT_GRACE: Duration = Duration::from_secs(7 * 86_400);
+
+/// Begins to copy, or goes on where it was left: the same target and prefix again is the same
+/// migration.
+///
+/// # Errors
+/// See [`MigrateError`].
+pub async fn begin(app: &App, request: &Request) -> Result<MigrationRow, MigrateError> {
+    let target = &request.target;
+    if app.store(target).is_none() {
+        return Err(MigrateError::NoSuchStore(target.clone()));
+    }
+    let source = other_store(app, target).ok_or(MigrateError::NoSource)?;
+    let now = app.clock.now();
+    if let Some(current) = app.catalog.current_migration().await? {
+        let is_same = current.target == *target && current.prefix == request.prefix;
+        if current.state != MigrationState::Finished && !is_same {
+            return Err(MigrateError::AnotherAtWork {
+                target: current.target,
+                prefix: current.prefix.as_str().to_owned(),
+            });
+        }
+        let is_copy = current.phase == MigrationPhase::Copy;
+        let goes_on = is_same && is_copy && !request.is_fresh;
+        if goes_on {
+            let patch = MigrationPatch {
+                state: Some(MigrationState::Running),
+                limits: request.limits.clone(),
+                ..MigrationPatch::default()
+            };
+            return Ok(app.catalog.update_migration(&current, &patch, now).await?);
+        }
+        if current.state != MigrationState::Finished {
+            return Err(MigrateError::AnotherAtWork {
+                target: current.target,
+                prefix: current.prefix.as_str().to_owned(),
+            });
+        }
+    }
+    let new = NewMigration {
+        id: MigrationId::generate(now, &*app.entropy),
+        source,
+        target: target.clone(),
+        prefix: request.prefix.clone(),
+        limits: request.limits.clone().unwrap_or(MigrationLimits {
+            max_bytes_per_second: None,
+            hours: None,
+            grace: DEFAULT_GRACE,
+        }),
+        began_at: now,
+    };
+    Ok(app.catalog.insert_migration(&new).await?)
+}
+
+/// The store that objects leave for this one.
+fn other_store(app: &App, target: &StoreName) -> Option<StoreName> {
+    let names = app.stores.iter().map(|store| store.name());
+    names.into_iter().find(|name| *name != target).cloned()
+}
+
+/// Copies are freed only on stores that the mode does not write to: else new objects would go there
+/// still, and `verify` would bring the others back.
+fn is_left(app: &App, store: &StoreName) -> Result<(), MigrateError> {
+    match app.storage.store(store) {
+        Some(_) => Err(MigrateError::InMode(store.clone())),
+        None => Ok(()),
+    }
+}
+
+/// Begins nothing new until somebody resumes it. Copies that are under way are finished.
+///
+/// # Errors
+/// See [`MigrateError`].
+pub async fn pause(app: &App) -> Result<MigrationRow, MigrateError> {
+    let paused = change(app, |row| {
+        (row.state == MigrationState::Running).then_some(MigrationState::Paused)
+    })
+    .await?;
+    app.catalog.withdraw_owed(paused.id).await?;
+    Ok(paused)
+}
+
+/// Goes on after a pause.
+///
+/// # Errors
+/// See [`MigrateError`].
+pub async fn resume(app: &App) -> Result<MigrationRow, MigrateError> {
+    change(app, |row| {
+        (row.state == MigrationState::Paused).then_some(MigrationState::Running)
+    })
+    .await
+}
+
+async fn change(
+    app: &App,
+    to: impl Fn(&MigrationRow) -> Option<MigrationState>,
+) -> Result<MigrationRow, MigrateError> {
+    let current = app.catalog.current_migration().await?;
+    let current = current.ok_or(MigrateError::None)?;
+    let Some(state) = to(&current) else {
+        return Ok(current);
+    };
+    let patch = MigrationPatch {
+        state: Some(state),
+        ..MigrationPatch::default()
+    };
+    let now = app.clock.now();
+    Ok(app.catalog.update_migration(&current, &patch, now).await?)
+}
+
+/// Begins to free the source: copies whose object has one on the target that was read back in this
+/// migration.
+///
+/// # Errors
+/// See [`MigrateError`].
+pub async fn retire(
+    app: &App,
+    from: &StoreName,
+    grace: Option<Duration>,
+) -> Result<MigrationRow, MigrateError> {
+    let current = app.catalog.current_migration().await?;
+    let current = current.ok_or(MigrateError::None)?;
+    if current.source != *from {
+        return Err(MigrateError::OtherSource(current.source));
+    }
+    is_left(app, from)?;
+    match (current.phase, current.state) {
+        (MigrationPhase::Rollback, _) => return Err(MigrateError::RolledBack),
+        (MigrationPhase::Copy, MigrationState::Running | MigrationState::Paused) => {
+            return Err(MigrateError::NotCopied);
+        }
+        (MigrationPhase::Copy, MigrationState::Finished) | (MigrationPhase::Retire, _) => {}
+    }
+    turn(app, &current, MigrationPhase::Retire, grace).await
+}
+
+/// Begins to undo a migration: what it freed is copied back and read, then what it gave is freed.
+///
+/// # Errors
+/// See [`MigrateError`].
+pub async fn roll_back(app: &App, grace: Option<Duration>) -> Result<MigrationRow, MigrateError> {
+    let current = app.catalog.current_migration().await?;
+    let current = current.ok_or(MigrateError::None)?;
+    is_left(app, &current.target)?;
+    let turned = turn(app, &current, MigrationPhase::Rollback, grace).await?;
+    app.catalog.withdraw_owed(turned.id).await?;
+    Ok(turned)
+}
+
+async fn turn(
+    app: &App,
+    current: &MigrationRow,
+    phase: MigrationPhase,
+    grace: Option<Duration>,
+) -> Result<MigrationRow, MigrateError> {
+    let limits = grace.map(|grace| MigrationLimits {
+        grace,
+        ..current.limits.clone()
+    });
+    let patch = MigrationPatch {
+        phase: Some(phase),
+        state: Some(MigrationState::Running),
+        limits,
+    };
+    let now = app.clock.now();
+    Ok(app.catalog.update_migration(current, &patch, now).await?)
+}
+
+/// Has everything that failed tried again at once; how much that is.
+///
+/// # Errors
+/// See [`MigrateError`].
+pub async fn retry_failed(app: &App, migration: &MigrationRow) -> Result<u64, MigrateError> {
+    let store = match migration.phase {
+        MigrationPhase::Copy | MigrationPhase::Retire => &migration.target,
+        MigrationPhase::Rollback => &migration.source,
+    };
+    let retried = app.catalog.retry_owed(store, app.clock.now()).await?;
+    app.engine_bell.notify_one();
+    Ok(retried)
+}
+
+/// The migration that is at work, or the last one, and how far it is. This looks at all live
+/// objects: some seconds for some million.
+///
+/// # Errors
+/// [`MigrateError::None`]; that of the catalog.
+pub async fn status(app: &App) -> Result<Status, MigrateError> {
+    let current = app.catalog.current_migration().await?;
+    status_of(app, current.ok_or(MigrateError::None)?).await
+}
+
+/// How far a migration is. This looks at all live objects: some seconds for some million.
+///
+/// # Errors
+/// That of the catalog.
+pub async fn status_of(app: &App, migration: MigrationRow) -> Result<Status, MigrateError> {
+    let copied = app.catalog.copy_progress(&migration).await?;
+    let catalog = &app.catalog;
+    let source = catalog.free_progress(&migration, &migration.source).await?;
+    let target = match migration.phase {
+        MigrationPhase::Rollback => {
+            Some(catalog.free_progress(&migration, &migration.target).await?)
+        }
+        MigrationPhase::Copy | MigrationPhase::Retire => None,
+    };
+    Ok(Status {
+        migration,
+        copied,
+        source,
+        target,
+    })
+}
