@@ -640,6 +640,41 @@ async fn copies_that_are_owed_for_long_are_a_warning() {
 }
 
 #[tokio::test]
+async fn objects_that_a_change_of_mode_left_behind_are_counted() {
+    let server = start(Options::b2()).await;
+    let shop = Shop::of(&server).set("STORAGE_MODE", "local");
+    let app = shop.app().await;
+    for key in ["models/a.stl", "models/b.stl"] {
+        put(&app, key).await;
+    }
+    app.catalog.close().await;
+    let left = async |shop: &Shop| {
+        let findings = shop.examine().await;
+        let left = findings
+            .into_iter()
+            .filter(|it| it.id == "placements.elsewhere");
+        left.map(|it| (it.severity, it.sentence))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(left(&shop).await, []);
+    for mode in ["s3", "hybrid"] {
+        let shop = Shop {
+            vars: shop.vars.clone(),
+            folder: tempfile::tempdir().expect("a folder"),
+        }
+        .set("STORAGE_MODE", mode)
+        .set(
+            "DATA_DIR",
+            shop.folder.path().join("data").to_str().expect("text"),
+        );
+        let left = left(&shop).await;
+        assert_eq!(left.len(), 1, "{left:?}");
+        assert_eq!(left[0].0, Severity::Info);
+        assert!(left[0].1.starts_with("2 objects are not on s3"), "{left:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_endpoint_that_takes_no_events_is_a_warning() {
     let shop = Shop::new("local");
     let app = shop.app().await;

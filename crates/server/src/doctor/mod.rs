@@ -3,7 +3,7 @@
 //!
 //! The checks follow the chain: the folders, then the bucket from its address over name, port, TLS
 //! and clock to the key and what it may do, then the database, then whose the stores are, what is
-//! missing on them, who does not take events, and a sample of what is recorded against what is stored. A link that is broken
+//! missing on them or lies elsewhere, who does not take events, and a sample of what is recorded against what is stored. A link that is broken
 //! ends its chain, so that one cause is one finding. Nothing is changed but for a probe file and a
 //! probe object, which are removed again.
 
@@ -12,6 +12,7 @@ pub(crate) mod bucket;
 mod capabilities;
 pub(crate) mod clock;
 mod database;
+mod elsewhere;
 mod endpoints;
 pub(crate) mod finding;
 mod folder;
@@ -70,6 +71,7 @@ pub async fn examine(
         let mut stores = record::Stores::open(&config.storage.dir, s3, &surroundings);
         identity::examine(&catalog, &mut stores, &mut findings).await;
         owed::examine(&catalog, clock.now(), &mut findings).await;
+        elsewhere::examine(&catalog, config.storage.mode, &mut findings).await;
         endpoints::examine(&catalog, clock.now(), &mut findings).await;
         record::examine(&catalog, &stores, entropy, &mut findings).await;
         catalog.close().await;
