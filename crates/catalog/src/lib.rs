@@ -8,6 +8,7 @@
 //! the order of their keys.
 
 mod address;
+mod adoption;
 mod assets;
 mod audit;
 mod connect;
@@ -17,6 +18,7 @@ mod dialect;
 mod downloads;
 mod endpoints;
 mod error;
+mod export;
 mod grants;
 mod instance;
 mod keys;
@@ -49,6 +51,7 @@ pub use dialect::Dialect;
 pub use downloads::{Charged, GrantBatch, LateEnd};
 pub use endpoints::{EndpointPatch, EndpointRow, EndpointSecret, NewEndpoint, Subscriptions};
 pub use error::{CatalogError, Conflict, Noun, Result};
+pub use export::ExportRow;
 pub use grants::{DownloadRow, FileRow, Given, GrantEnd, GrantRow, NewGrant};
 pub use instance::Instance;
 pub use keys::{KeyHash, KeyRow, NewKey};
