@@ -11,5 +11,6 @@ pub mod exit;
 pub mod flows;
 pub mod http;
 pub mod secret_key;
+pub mod spreadsheet;
 pub mod telemetry;
 pub mod workers;
