@@ -3,7 +3,8 @@
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
 
-use rustix::fs::fstat;
+use rustix::fs::{AtFlags, fstat, linkat, unlinkat};
+use rustix::io::Errno;
 use stockroom_domain::Key;
 
 use super::LocalStore;
@@ -44,6 +45,28 @@ impl LocalStore {
             Ok(FileStamp::of(&stat))
         };
         call.end_with(self.inner.blocking(Operation::Head, Some(key), work).await)
+    }
+
+    /// Gives a file of another folder the name of a key in this one, so that it has two, and gives
+    /// back what the file is now. Whoever writes to it by its other name changes what lies here.
+    /// `None` when there can be no second name: the folders lie on different file systems, or on
+    /// one without links. Nothing is durable before [`LocalStore::adopt`].
+    ///
+    /// # Errors
+    /// `KeyConflict` when something lies at the place of the key already; `Corrupt` when the file
+    /// is not any more what the stamp says. There is no second name then.
+    pub async fn link(
+        &self,
+        key: &Key,
+        source: &SourceFolder,
+        path: &str,
+        stamp: FileStamp,
+    ) -> Result<Option<FileStamp>> {
+        let call = self.inner.begin(Operation::Put);
+        let (inner, linked) = (Arc::clone(&self.inner), key.clone());
+        let (source, path) = (source.clone(), path.to_owned());
+        let work = move || link(&inner, &linked, &source, &path, &stamp);
+        call.end_with(self.inner.blocking(Operation::Put, Some(key), work).await)
     }
 
     /// Makes an object of the file that lies at the key's path, where it lies: gives it its
@@ -110,6 +133,54 @@ fn adopt(
     Ok(Written {
         etag: Some(etag(&stat)),
     })
+}
+
+fn link(
+    inner: &Inner,
+    key: &Key,
+    source: &SourceFolder,
+    from: &str,
+    stamp: &FileStamp,
+) -> Result<Option<FileStamp>> {
+    let failed = |doing| move |errno| inner.error(Operation::Put, Some(key), doing, errno);
+    let refused = |kind, detail: String| {
+        Err(Error::new(&inner.name, Operation::Put, kind, detail).about(key))
+    };
+    let path = FilePath::of(key);
+    let (from_dir, from_name) = source
+        .parent_of(from)
+        .map_err(failed("open the folder of the file"))?;
+    let dir = inner
+        .folder
+        .open_or_make_dir(path.dir())
+        .map_err(failed("make the directories"))?;
+    // Without a flag a symbolic link would be linked itself, which the look at it shows.
+    match linkat(&from_dir, from_name, &dir, path.name(), AtFlags::empty()) {
+        Ok(()) => {}
+        Err(Errno::XDEV | Errno::PERM | Errno::MLINK | Errno::NOTSUP) => {
+            inner.folder.prune(path.dir());
+            return Ok(None);
+        }
+        Err(Errno::EXIST) => {
+            let detail = "something lies at the place of the key";
+            return refused(ErrorKind::KeyConflict, detail.to_owned());
+        }
+        Err(errno) => {
+            inner.folder.prune(path.dir());
+            return Err(failed("give the file a second name")(errno));
+        }
+    }
+    let now = inner
+        .open_object(Operation::Put, key)
+        .map(|(_, stat)| FileStamp::of(&stat));
+    if let Ok(now) = &now
+        && now.has_same_bytes(stamp)
+    {
+        return Ok(Some(*now));
+    }
+    unlinkat(&dir, path.name(), AtFlags::empty()).map_err(failed("take the name back"))?;
+    inner.folder.prune(path.dir());
+    refused(ErrorKind::Corrupt, changed().to_string())
 }
 
 #[cfg(test)]
@@ -205,6 +276,39 @@ mod tests {
         std::os::unix::fs::symlink("a.stl", link).unwrap();
         let refused = store.stamp(&key("models/42/b.stl")).await;
         assert_eq!(refused.unwrap_err().kind(), ErrorKind::Denied);
+    }
+
+    #[tokio::test]
+    async fn a_file_gets_a_second_name_where_nothing_lies() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store_with(&folder.path().join("store"), b"solid");
+        let elsewhere = folder.path().join("old");
+        fs::create_dir_all(elsewhere.join("models")).unwrap();
+        fs::write(elsewhere.join("models/b.stl"), b"other").unwrap();
+        std::os::unix::fs::symlink("b.stl", elsewhere.join("models/c.stl")).unwrap();
+        let source = SourceFolder::open(&elsewhere).unwrap();
+        let stamp = source.stamp("models/b.stl").unwrap();
+        let link =
+            async |to: &str, from: &str, stamp| store.link(&key(to), &source, from, stamp).await;
+        let linked = link("models/x/b.stl", "models/b.stl", stamp).await;
+        let linked = linked.unwrap().unwrap();
+        assert!(linked.has_same_bytes(&stamp) && linked.has_other_names());
+        let facts = Facts::of(b"other");
+        let to = key("models/x/b.stl");
+        store.adopt(&to, linked, options(), &facts).await.unwrap();
+        assert_eq!(store.head(&to).await.unwrap().sha256, Some(facts.sha256));
+
+        let taken = link("models/42/a.stl", "models/b.stl", stamp).await;
+        assert_eq!(taken.unwrap_err().kind(), ErrorKind::KeyConflict);
+        let a_link = link("models/y/c.stl", "models/c.stl", stamp).await;
+        assert!(a_link.is_err());
+        fs::write(elsewhere.join("models/b.stl"), b"changed since").unwrap();
+        let changed = link("models/y/b.stl", "models/b.stl", stamp).await;
+        assert_eq!(changed.unwrap_err().kind(), ErrorKind::Corrupt);
+        assert!(!folder.path().join("store/models/y").exists());
+        // The store deletes its own name only.
+        store.delete(&to).await.unwrap();
+        assert!(elsewhere.join("models/b.stl").exists());
     }
 
     #[test]

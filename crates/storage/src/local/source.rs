@@ -123,8 +123,20 @@ impl SourceFolder {
         })
     }
 
-    fn stamp(&self, path: &str) -> io::Result<FileStamp> {
+    /// What a file of the folder is now. This blocks for a moment.
+    ///
+    /// # Errors
+    /// When there is none at this path, or a link lies on the way to it.
+    pub fn stamp(&self, path: &str) -> io::Result<FileStamp> {
         Ok(self.open_file(path)?.stamp)
+    }
+
+    /// Opens the folder that a path leads to, and gives back the last name of it.
+    pub(super) fn parent_of<'a>(&self, path: &'a str) -> Result<(OwnedFd, &'a str), Errno> {
+        match path.rsplit_once('/') {
+            Some((dir, name)) => Ok((self.0.open_dir(dir)?, name)),
+            None => Ok((openat(self.root(), ".", DIRECTORY, Mode::empty())?, path)),
+        }
     }
 
     /// Removes a file that still is as it was. Whether it was removed. This blocks for a moment.
@@ -138,13 +150,9 @@ impl SourceFolder {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
             Err(error) => return Err(error),
         }
-        let (dir, name) = match path.rsplit_once('/') {
-            Some((dir, name)) => (Some(self.0.open_dir(dir)?), name),
-            None => (None, path),
-        };
-        let dir = dir.as_ref().map_or(self.0.root(), |dir| dir.as_fd());
-        unlinkat(dir, name, AtFlags::empty())?;
-        sync_dir(dir)?;
+        let (dir, name) = self.parent_of(path)?;
+        unlinkat(&dir, name, AtFlags::empty())?;
+        sync_dir(dir.as_fd())?;
         Ok(true)
     }
 }

@@ -68,7 +68,8 @@ impl FileStamp {
 
     /// Whether it is the same file with the same bytes, also when its names or its attributes
     /// changed.
-    pub(super) fn has_same_bytes(&self, other: &Self) -> bool {
+    #[must_use]
+    pub fn has_same_bytes(&self, other: &Self) -> bool {
         let bytes = |it: &Self| (it.device, it.inode, it.size_bytes, it.modified);
         bytes(self) == bytes(other)
     }
