@@ -120,6 +120,32 @@ fn a_file_that_was_imported_before_is_removed_by_a_move() {
 }
 
 #[test]
+fn a_move_never_removes_the_last_whole_copy() {
+    let place = Place::local();
+    write(&place.path("old"), "models/a.stl", b"whole");
+    write(&place.path("old"), "models/b.stl", b"whole");
+    write(&place.path("old"), "models/c.stl", b"whole");
+    place.import(&["old"], 0);
+    write(&place.uploads(), "models/a.stl", b"whale");
+    fs::remove_file(place.uploads().join("models/b.stl")).expect("to delete");
+    let ended = place.import(&["old", "--move"], 3);
+    let expected = [
+        "models/a.stl conflict",
+        "models/b.stl conflict",
+        "models/c.stl unchanged",
+    ];
+    assert_eq!(ended.outcomes(), expected);
+    assert!(
+        ended.reason("models/a.stl").contains("the file stays"),
+        "{ended:?}"
+    );
+    assert_eq!(
+        files_below(&place.path("old")),
+        ["models/a.stl", "models/b.stl"]
+    );
+}
+
+#[test]
 fn the_same_key_with_other_bytes_is_a_conflict_and_stays() {
     let place = Place::local();
     write(&place.path("first"), "models/a.stl", b"first");

@@ -19,7 +19,7 @@ use super::report::Outcome;
 use super::standing::{Standing, occupied, standing};
 use crate::flows::error::FlowError;
 use crate::flows::objects;
-use crate::flows::prove::facts_of;
+use crate::flows::prove::{facts_of, is_wrong, prove};
 use crate::flows::publish::{NewFile, content_type_of, record_assets};
 use crate::flows::receive::{Intake, receive};
 
@@ -106,9 +106,44 @@ async fn known(
         )));
     }
     let mut done = Done::new(Outcome::Unchanged);
-    let mut placements = object.placements.iter();
-    done.is_durable = placements.any(|it| it.state == PlacementState::Present);
+    if job.options.remove_sources && !job.options.dry_run {
+        // The file may be the last whole copy: the record alone is no reason to remove it.
+        match find_whole_copy(job, object).await? {
+            None => done.is_durable = true,
+            Some(why) => {
+                return Ok(Done::conflict(format!(
+                    "the object has these bytes, and the file stays: {why}"
+                )));
+            }
+        }
+    }
     job.list(done, sold, line, object, check.finish()).await
+}
+
+/// Reads the object's copies until one is whole; or why none is known to be. A copy that is wrong
+/// is doubted, so that it is mended.
+async fn find_whole_copy(job: &Job, object: &ObjectRow) -> Result<Option<String>, ImportError> {
+    let app = &job.app;
+    let mut why = "no store has a whole copy".to_owned();
+    for placement in &object.placements {
+        let Some(store) = app.store(&placement.store) else {
+            continue;
+        };
+        if placement.state != PlacementState::Present {
+            continue;
+        }
+        match prove(app, &*store, object, |_| {}).await {
+            Ok(()) => return Ok(None),
+            Err(error) => {
+                why = error.to_string();
+                if is_wrong(&error) {
+                    app.doubt(object.id, &placement.store, error.detail())
+                        .await?;
+                }
+            }
+        }
+    }
+    Ok(Some(why))
 }
 
 /// The bytes of a file, which end with an error when the import is interrupted.
