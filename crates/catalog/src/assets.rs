@@ -285,7 +285,11 @@ fn asset_of_deleted_model(error: CatalogError) -> CatalogError {
 }
 
 impl Tx {
-    async fn insert_asset(&mut self, asset: &NewAsset, now: Timestamp) -> Result<AssetRow> {
+    pub(crate) async fn insert_asset(
+        &mut self,
+        asset: &NewAsset,
+        now: Timestamp,
+    ) -> Result<AssetRow> {
         let report = asset.report.as_ref().map(to_json).transpose()?;
         // The model is held, so nobody else counts versions of it now.
         self.execute(

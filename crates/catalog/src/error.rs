@@ -174,6 +174,9 @@ pub enum Conflict {
     /// The key already has a live object. Assets get keys that nobody else uses.
     #[error("the key already names an object")]
     ObjectKey,
+    /// An object or an upload has the location, or had it once; a location is used once.
+    #[error("the place of the key belongs to another object, or did once")]
+    LocationTaken,
     /// The object holds the bytes of an asset. Delete the asset instead.
     #[error("the object holds the bytes of asset {asset}")]
     ObjectInUse {

@@ -8,6 +8,7 @@
 //! the order of their keys.
 
 mod address;
+mod adoption;
 mod assets;
 mod audit;
 mod connect;
@@ -17,6 +18,7 @@ mod dialect;
 mod downloads;
 mod endpoints;
 mod error;
+mod export;
 mod freeing;
 mod grants;
 mod instance;
@@ -54,6 +56,7 @@ pub use endpoints::{
     EndpointPatch, EndpointRow, EndpointSecret, EndpointUrl, NewEndpoint, Subscriptions,
 };
 pub use error::{CatalogError, Conflict, Noun, Result};
+pub use export::ExportRow;
 pub use freeing::{FreeProgress, Freed};
 pub use grants::{DownloadRow, FileRow, Given, GrantEnd, GrantRow, NewGrant};
 pub use instance::Instance;

@@ -178,16 +178,7 @@ impl Catalog {
             object_columns!(),
             " FROM objects o WHERE o.state = 'live'"
         ));
-        match page.cursor::<Key>()? {
-            // A cursor is at or after the prefix; one condition for both keeps the range short.
-            Some(after) if after.as_str() >= prefix.as_str() => {
-                select.push(" AND o.key > ").text(after.as_str())
-            }
-            _ => select.push(" AND o.key >= ").text(prefix.as_str()),
-        };
-        if let Some(end) = successor(prefix.as_str()) {
-            select.push(" AND o.key < ").text(end);
-        }
+        within(&mut select, prefix, page.cursor::<Key>()?.as_ref());
         select.push(" ORDER BY o.key LIMIT ").number(page.rows());
         let rows = self.fetch_all(select.finish()).await?;
         let objects = rows.iter().map(ObjectRow::read).collect::<Result<_>>()?;
@@ -276,6 +267,20 @@ impl Tx {
             .await?
             .ok_or(CatalogError::NotFound(Noun::Object))?;
         ObjectRow::read(&row)
+    }
+}
+
+/// Adds the condition that the key of `objects o` begins with `prefix` and comes after `after`.
+pub(crate) fn within(select: &mut Assembled, prefix: &KeyPrefix, after: Option<&Key>) {
+    match after {
+        // A cursor is at or after the prefix; one condition for both keeps the range short.
+        Some(after) if after.as_str() >= prefix.as_str() => {
+            select.push(" AND o.key > ").text(after.as_str())
+        }
+        _ => select.push(" AND o.key >= ").text(prefix.as_str()),
+    };
+    if let Some(end) = successor(prefix.as_str()) {
+        select.push(" AND o.key < ").text(end);
     }
 }
 

@@ -190,6 +190,26 @@ impl Catalog {
             .await
     }
 
+    /// The same when no object may have the key yet: none is replaced.
+    ///
+    /// # Errors
+    /// As [`Catalog::record_object`], and [`Conflict::ObjectKey`] in the place of
+    /// [`Conflict::ObjectInUse`].
+    pub async fn record_first_object(
+        &self,
+        upload: &ReceivedUpload,
+        now: Timestamp,
+    ) -> Result<ObjectRow> {
+        self.retried(|| async {
+            let mut tx = self.begin().await?;
+            tx.make_live(upload, now).await?;
+            let object = tx.object(&upload.object_id.to_string()).await?;
+            tx.commit().await?;
+            Ok(object)
+        })
+        .await
+    }
+
     async fn try_record_object(
         &self,
         upload: &ReceivedUpload,
@@ -267,7 +287,8 @@ fn own_place(upload: &NewUpload) -> Key {
     Key::new(upload.key.category(), &rest).expect("a valid key")
 }
 
-fn insert_upload(upload: &NewUpload, location: &Key, metadata: String) -> Statement {
+/// Inserts the row of an upload, unless its location is taken.
+pub(crate) fn insert_upload(upload: &NewUpload, location: &Key, metadata: String) -> Statement {
     sql("INSERT INTO objects
              (id, key, location, state, content_type, metadata, opened_at, lease_until)
          VALUES ($1, $2, $3, 'receiving', $4, $5, $6, $7)

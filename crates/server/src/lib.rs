@@ -12,5 +12,6 @@ pub mod flows;
 pub mod http;
 pub mod json_fault;
 pub mod secret_key;
+pub mod spreadsheet;
 pub mod telemetry;
 pub mod workers;

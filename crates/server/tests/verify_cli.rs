@@ -18,6 +18,7 @@ use std::time::{Duration, SystemTime};
 
 use chaos_s3::{ChaosS3, Fault, FaultAction, Operation, Options};
 use futures::StreamExt as _;
+use rustix::fs::{XattrFlags, setxattr};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use stockroom::app::App;
@@ -29,7 +30,7 @@ use stockroom::flows::verify::{
 };
 use stockroom::flows::{deliver, objects};
 use stockroom::workers::engine;
-use stockroom_domain::{Clock as _, Key, StoreName, SystemClock, SystemEntropy};
+use stockroom_domain::{Clock as _, Key, Sha256Digest, StoreName, SystemClock, SystemEntropy};
 use tempfile::TempDir;
 
 /// The object in each store that tells whose it is.
@@ -152,11 +153,21 @@ impl Place {
         self.folder.path().join("data/uploads").join(location)
     }
 
-    /// Writes a file that nobody knows of, and that has lain there since before the last month.
+    /// Writes a file as a Stockroom does that nobody knows of, and that has lain there since before
+    /// the last month.
     fn leave(&self, location: &str, content: &str) {
+        self.leave_young(location, content);
+        age(&self.file(location));
+    }
+
+    /// The same, written just now.
+    fn leave_young(&self, location: &str, content: &str) {
         let path = self.file(location);
         fs::write(&path, content).expect("to write");
-        age(&path);
+        let sha256 = Sha256Digest::of(content.as_bytes());
+        let attributes = format!("{{\"sha256\":\"{sha256}\"}}");
+        let flags = XattrFlags::empty();
+        setxattr(&path, "user.stockroom", attributes.as_bytes(), flags).expect("to mark");
     }
 
     fn spawn(&self, arguments: &[&str]) -> Child {
@@ -451,7 +462,7 @@ async fn bytes_that_nobody_recorded_are_told_and_deleted_when_that_is_asked_for(
     place.s3().plant("elsewhere/backup.tar", "other");
     let findings = [
         "extra local models/left.stl -",
-        "extra s3 models/left.stl -",
+        "unimported s3 models/left.stl -",
     ];
     place.expect(&[], 1, &findings);
     let findings = [
@@ -533,7 +544,7 @@ fn old_bytes_that_nobody_recorded_are_deleted_and_young_ones_kept() {
     let place = Place::local();
     place.put("models/a.stl", b"a");
     place.leave("models/old.stl", "old");
-    fs::write(place.file("models/young.stl"), "young").expect("to write");
+    place.leave_young("models/young.stl", "young");
     let findings = [
         "extra local models/old.stl true",
         "extra local models/young.stl false",
@@ -549,6 +560,42 @@ fn old_bytes_that_nobody_recorded_are_deleted_and_young_ones_kept() {
     ];
     place.expect(&["--repair"], 3, &findings);
     assert!(!place.file("models/old.stl").exists());
+}
+
+#[tokio::test]
+async fn what_another_program_left_is_never_taken_for_our_own() {
+    let place = Place::hybrid().await;
+    place.put("models/a.stl", b"a");
+    fs::create_dir_all(place.file("models/42")).expect("a folder");
+    for name in ["models/old.stl", "models/42/older.stl", "temp/upload"] {
+        fs::write(place.file(name), "an artist's").expect("to write");
+        age(&place.file(name));
+    }
+    place.s3().plant("models/bucket.stl", "an artist's");
+    // An old copy that we wrote goes, but not while another store has somebody else's there.
+    place.leave("models/both.stl", "ours");
+    place.s3().plant("models/both.stl", "an artist's");
+    for (arguments, code, repaired) in [(&[][..], 1, "-"), (&["--repair"], 1, "false")] {
+        let findings = [
+            format!("extra local models/both.stl {repaired}"),
+            format!("unimported local models/42/older.stl {repaired}"),
+            format!("unimported local models/old.stl {repaired}"),
+            format!("unimported local temp/upload {repaired}"),
+            format!("unimported s3 models/both.stl {repaired}"),
+            format!("unimported s3 models/bucket.stl {repaired}"),
+        ];
+        let ended = place.expect(arguments, code, &findings.each_ref().map(String::as_str));
+        assert_eq!(ended.summary()["remaining"], 1);
+    }
+    for name in ["models/old.stl", "models/42/older.stl", "temp/upload"] {
+        let content = fs::read_to_string(place.file(name)).expect("a file");
+        assert_eq!(content, "an artist's");
+    }
+    assert!(place.file("models/both.stl").exists());
+    assert!(place.s3().remove("models/both.stl"));
+    let ended = place.verify(&["--repair"]);
+    assert_eq!(ended.code, Some(0), "nothing is wrong with them: {ended:?}");
+    assert!(!place.file("models/both.stl").exists());
 }
 
 #[tokio::test]

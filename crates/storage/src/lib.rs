@@ -23,7 +23,9 @@ mod verdict;
 pub use error::{Error, ErrorKind, Result};
 pub use facts::{CHUNK_BYTES, ChunkSums, ContentHasher, Facts};
 pub use guard::{Breaker, GuardOptions, GuardedStore, Health, Identity, LastError};
-pub use local::{LocalOptions, LocalStore, Staged};
+pub use local::{
+    FileStamp, LocalOptions, LocalStore, SourceEntry, SourceFile, SourceFolder, SourceKind, Staged,
+};
 pub use mode::{Ack, Mode, ReadOrder, UnknownName};
 pub use observe::{BillingClass, Call, NoObserver, Observer, Operation, Outcome};
 pub use range::{ByteRange, UnsatisfiableRange};
@@ -31,8 +33,8 @@ pub use reader::{
     ContinuedBy, Doubt, DoubtKind, Doubts, Expected, NoDoubts, OpenRead, Source, open_read,
 };
 pub use s3::{
-    MAX_PART_BYTES, MAX_PARTS, S3Config, S3ConfigError, S3Retries, S3Store, S3Timeouts,
-    UnfinishedUpload, Version,
+    MAX_PART_BYTES, MAX_PARTS, NamedObject, S3Config, S3ConfigError, S3Retries, S3Store,
+    S3Timeouts, UnfinishedUpload, Version,
 };
 pub use secret::Secret;
 pub use sign::{

@@ -243,6 +243,9 @@ pub struct ObjectInfo {
     pub metadata: Metadata,
     /// The store's own validator, without quotes.
     pub etag: Option<String>,
+    /// Whether a store of this library wrote it, as what it leaves beside the bytes tells. Objects
+    /// of other programs have no such mark, nor have files on a file system that keeps none.
+    pub is_stockrooms: bool,
 }
 
 /// An object that is being read.

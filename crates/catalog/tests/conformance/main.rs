@@ -7,6 +7,7 @@
     reason = "in a test, ending with a panic is how it fails"
 )]
 
+mod adoption;
 mod assets;
 mod audit;
 mod connect;

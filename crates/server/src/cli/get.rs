@@ -155,27 +155,27 @@ async fn copy(
     clippy::needless_pass_by_value,
     reason = "it is used with map_err, which hands the error over"
 )]
-fn stdout_error(error: io::Error) -> CliError {
+pub(super) fn stdout_error(error: io::Error) -> CliError {
     match error.kind() {
         io::ErrorKind::BrokenPipe => CliError::reader_left(),
         _ => CliError::failed("output", format!("Stdout cannot be written: {error}.")),
     }
 }
 
-fn file_error(path: &Path, error: &io::Error) -> CliError {
+pub(super) fn file_error(path: &Path, error: &io::Error) -> CliError {
     let detail = format!("{} cannot be written: {error}.", path.display());
     CliError::failed("file_unwritable", detail)
 }
 
 /// A file that is not whole yet, beside the one it will be. Dropping it removes it.
-struct Part {
-    file: File,
+pub(super) struct Part {
+    pub(super) file: File,
     path: PathBuf,
     is_published: bool,
 }
 
 impl Part {
-    async fn create(path: &Path, entropy: &dyn Entropy) -> io::Result<Self> {
+    pub(super) async fn create(path: &Path, entropy: &dyn Entropy) -> io::Result<Self> {
         // A name of its own length: the longest name of a file leaves no room for an ending.
         let name = format!(".stockroom-get-{}", hex::encode(entropy.bytes::<8>()));
         let path = folder_of(path).join(name);
@@ -188,7 +188,7 @@ impl Part {
     }
 
     /// Makes the file durable and gives it its name.
-    async fn publish(mut self, path: &Path) -> io::Result<()> {
+    pub(super) async fn publish(mut self, path: &Path) -> io::Result<()> {
         self.file.flush().await?;
         self.file.sync_all().await?;
         fs::rename(&self.path, path).await?;

@@ -8,7 +8,9 @@ pub mod config;
 pub mod doctor;
 pub mod error;
 pub mod explain;
+pub mod export;
 pub mod get;
+pub mod import;
 pub mod key;
 pub mod ls;
 pub mod migrate;
@@ -96,6 +98,10 @@ pub enum Command {
     Sign(sign::SignArgs),
     /// Say why the buyer of an order can or cannot download, link by link
     Explain(explain::ExplainArgs),
+    /// Take over what another service kept, in a folder or in the bucket
+    Import(import::ImportArgs),
+    /// Write down every object with its hash, and what it is sold as
+    Export(export::ExportArgs),
     /// Compare the database with the stores, and mend what differs
     Verify(verify::VerifyArgs),
     /// Move objects from one store to another while the shop does business
@@ -203,6 +209,8 @@ pub async fn run(context: &Context, command: Command) -> Exit {
         Command::Restore(args) => interruptible(restore::run(context, args)).await,
         Command::Sign(args) => interruptible(sign::run(context, args)).await,
         Command::Explain(args) => interruptible(explain::run(context, args)).await,
+        Command::Import(args) => import::run(context, args).await,
+        Command::Export(args) => interruptible(export::run(context, args)).await,
         Command::Verify(args) => interruptible(verify::run(context, args)).await,
         Command::Migrate(command) => interruptible(migrate::run(context, command)).await,
         Command::Key(command) => interruptible(key::run(context, command)).await,

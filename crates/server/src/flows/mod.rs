@@ -11,6 +11,7 @@ pub mod deliver;
 pub mod error;
 pub mod events;
 pub mod explain;
+pub mod import;
 pub mod keys;
 pub mod ledger;
 pub mod migrate;

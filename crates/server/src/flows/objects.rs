@@ -40,6 +40,35 @@ where
     }
 }
 
+/// Stores the first object under a key: one that is there is no more replaced than one that comes
+/// to be there meanwhile.
+///
+/// # Errors
+/// Any [`FlowError`]; among them the conflict that the key names an object.
+pub async fn put_first<S, E>(app: &App, intake: Intake, body: S) -> Result<ObjectRow, FlowError>
+where
+    S: Stream<Item = Result<Bytes, E>> + Send,
+    E: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let received = receive(app, intake, body).await?;
+    let recorded = app
+        .catalog
+        .record_first_object(&received.upload(), app.clock.now())
+        .await;
+    match recorded {
+        Ok(object) => {
+            app.wake_engine([&received]);
+            Ok(object)
+        }
+        Err(error) if error.is_refusal() => {
+            discard(app, received).await;
+            Err(error.into())
+        }
+        // As in `record_assets`: a failure may hide a commit, so the bytes stay.
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// The object under a key.
 ///
 /// # Errors

@@ -1,9 +1,12 @@
 //! Prove: read a copy to its end and compare its hash with the record.
 
-use futures::TryStreamExt as _;
+use std::pin::pin;
+
+use bytes::Bytes;
+use futures::{Stream, TryStreamExt as _};
 use stockroom_catalog::ObjectRow;
 use stockroom_domain::{Key, Sha256Digest, StoreName};
-use stockroom_storage::{ContentHasher, Error, ErrorKind, Operation, Store};
+use stockroom_storage::{ContentHasher, Error, ErrorKind, Facts, Operation, Store};
 
 use crate::app::App;
 
@@ -37,15 +40,29 @@ pub async fn sha256_at(
     location: &Key,
     mut progress: impl FnMut(u64),
 ) -> Result<Sha256Digest, Error> {
-    let mut read = store.get(location, None).await?;
+    let read = store.get(location, None).await?;
+    let facts = facts_of(app, read.stream, |piece| progress(piece.len() as u64)).await?;
+    Ok(facts.sha256)
+}
+
+/// The facts of bytes that are read to their end, at the pace of the work in the background.
+/// `also` sees each piece.
+///
+/// # Errors
+/// The first error of the stream.
+pub async fn facts_of<E>(
+    app: &App,
+    stream: impl Stream<Item = Result<Bytes, E>>,
+    mut also: impl FnMut(&Bytes),
+) -> Result<Facts, E> {
+    let mut stream = pin!(stream);
     let mut hasher = ContentHasher::new();
-    while let Some(piece) = read.stream.try_next().await? {
-        let bytes = piece.len() as u64;
-        app.pace.spend(bytes).await;
+    while let Some(piece) = stream.try_next().await? {
+        app.pace.spend(piece.len() as u64).await;
         hasher.update(&piece);
-        progress(bytes);
+        also(&piece);
     }
-    Ok(hasher.finish().sha256)
+    Ok(hasher.finish())
 }
 
 /// Whether an error of a read proves that the copy is of no use; else the store only does not

@@ -1,8 +1,8 @@
 //! The end of an upload: record. Received bytes become assets of a model, or an operator's object.
 
-use stockroom_catalog::{AssetRow, ModelRow, NewAsset};
+use stockroom_catalog::{AssetRow, ModelRow, NewAsset, ReceivedUpload};
 use stockroom_domain::{AssetId, Category, Filename, Key, ModelId};
-use stockroom_formats::{Checker, Format};
+use stockroom_formats::{Checker, Format, Report};
 use stockroom_storage::Metadata;
 
 use crate::app::App;
@@ -39,25 +39,46 @@ impl NewFile {
     pub fn intake(&self, model: &ModelRow) -> Result<Intake, FlowError> {
         let rest = format!("{}/{}/{}", model.id, self.asset, self.filename);
         let key = Key::new(Category::Models, &rest).map_err(InvalidKey::from)?;
-        let extension = self
-            .filename
-            .as_str()
-            .rsplit_once('.')
-            .map(|(_, extension)| extension);
-        let guess = extension
-            .and_then(Format::from_extension)
-            .map(Format::content_type);
-        Ok(Intake {
+        Ok(self.intake_at(model, key))
+    }
+
+    /// The same under a key that was chosen elsewhere.
+    #[must_use]
+    pub fn intake_at(&self, model: &ModelRow, key: Key) -> Intake {
+        Intake {
             key,
-            content_type: guess.unwrap_or("application/octet-stream").to_owned(),
+            content_type: content_type_of(self.filename.as_str()).to_owned(),
             metadata: self.metadata(model),
             announced_bytes: None,
             expected_sha256: None,
             checker: Some(Checker::new(self.filename.as_str())),
-        })
+        }
     }
 
-    fn metadata(&self, model: &ModelRow) -> Metadata {
+    /// The asset that the file is, once its bytes are there and were checked.
+    #[must_use]
+    pub fn asset_of(
+        &self,
+        model: ModelId,
+        report: Option<&Report>,
+        upload: ReceivedUpload,
+    ) -> NewAsset {
+        NewAsset {
+            id: self.asset,
+            model_id: model,
+            filename: self.filename.clone(),
+            format: report
+                .map_or("unknown", |report| report.format.as_str())
+                .to_owned(),
+            // A report is plain data; that it cannot be written as JSON is out of reach.
+            report: report.and_then(|report| serde_json::to_value(report).ok()),
+            upload,
+        }
+    }
+
+    /// The ids of artist, model and asset, as they are kept on the object.
+    #[must_use]
+    pub fn metadata(&self, model: &ModelRow) -> Metadata {
         let mut metadata = Metadata::default();
         let values = [
             ("artist-id", model.artist.to_string()),
@@ -71,6 +92,15 @@ impl NewFile {
         }
         metadata
     }
+}
+
+/// The media type that the extension of a file name stands for.
+#[must_use]
+pub fn content_type_of(filename: &str) -> &'static str {
+    let extension = filename.rsplit_once('.').map(|(_, extension)| extension);
+    extension
+        .and_then(Format::from_extension)
+        .map_or("application/octet-stream", Format::content_type)
 }
 
 /// Makes received files assets of a model, all of them or none.
@@ -113,26 +143,19 @@ pub async fn record_assets(
 /// When it is no key, or one below which Stockroom keeps what is its own.
 pub fn object_key(text: &str) -> Result<Key, FlowError> {
     let key: Key = text.parse().map_err(InvalidKey::from)?;
-    match RESERVED
-        .into_iter()
-        .find(|it| key.segments().next() == Some(it))
-    {
+    match reserved_segment(&key) {
         Some(reserved) => Err(InvalidKey::Reserved(reserved).into()),
         None => Ok(key),
     }
 }
 
+/// The segment of a key below which Stockroom keeps what is its own, if it has one.
+#[must_use]
+pub fn reserved_segment(key: &Key) -> Option<&'static str> {
+    let first = key.segments().next();
+    RESERVED.into_iter().find(|it| first == Some(it))
+}
+
 fn new_asset(model: ModelId, file: &NewFile, received: &Received) -> NewAsset {
-    let report = received.report.as_ref();
-    NewAsset {
-        id: file.asset,
-        model_id: model,
-        filename: file.filename.clone(),
-        format: report
-            .map_or("unknown", |report| report.format.as_str())
-            .to_owned(),
-        // A report is plain data; that it cannot be written as JSON is out of reach.
-        report: report.and_then(|report| serde_json::to_value(report).ok()),
-        upload: received.upload(),
-    }
+    file.asset_of(model, received.report.as_ref(), received.upload())
 }

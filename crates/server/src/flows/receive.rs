@@ -68,13 +68,19 @@ impl Received {
     pub fn upload(&self) -> ReceivedUpload {
         ReceivedUpload {
             object_id: self.object,
-            facts: ObjectFacts {
-                size_bytes: self.facts.size_bytes,
-                sha256: self.facts.sha256,
-                chunk_sums: self.facts.chunk_sums.to_bytes(),
-            },
+            facts: recorded_facts(&self.facts),
             placements: self.placements.clone(),
         }
+    }
+}
+
+/// What the catalog records of the facts of bytes.
+#[must_use]
+pub fn recorded_facts(facts: &Facts) -> ObjectFacts {
+    ObjectFacts {
+        size_bytes: facts.size_bytes,
+        sha256: facts.sha256,
+        chunk_sums: facts.chunk_sums.to_bytes(),
     }
 }
 

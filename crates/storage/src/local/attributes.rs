@@ -27,6 +27,9 @@ pub(super) struct Attributes {
     sha256: Option<Sha256Digest>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     metadata: BTreeMap<String, String>,
+    /// Another program wrote the file, and it became an object where it lies.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    is_adopted: bool,
 }
 
 impl Attributes {
@@ -36,6 +39,15 @@ impl Attributes {
             content_type: options.content_type.clone(),
             sha256: Some(facts.sha256),
             metadata: options.metadata.iter().map(owned).collect(),
+            is_adopted: false,
+        }
+    }
+
+    /// Those of a file that another program wrote.
+    pub(super) fn adopted(options: &WriteOptions, facts: &Facts) -> Self {
+        Self {
+            is_adopted: true,
+            ..Self::new(options, facts)
         }
     }
 
@@ -81,6 +93,7 @@ impl Attributes {
             sha256: self.sha256,
             metadata,
             etag: Some(etag(stat)),
+            is_stockrooms: self.sha256.is_some() && !self.is_adopted,
         }
     }
 }

@@ -8,8 +8,11 @@
 //! One layer, one file: `path` says where a key lies, `confine` opens nothing outside the root,
 //! `sync` and `folder` make directories last, `staging` and `publish` make objects appear whole,
 //! `attributes` keeps what is no byte of them, `inner` puts these together, `writer`, `reader` and
-//! `list` move data, and this file is the store as its callers see it.
+//! `list` move data, and this file is the store as its callers see it. `source` is a folder of
+//! another program, `stamp` tells whether a file of it is still the same, and `adopt` makes an object
+//! of one that lies in this folder already.
 
+mod adopt;
 mod attributes;
 mod confine;
 mod failure;
@@ -20,7 +23,9 @@ mod options;
 mod path;
 mod publish;
 mod reader;
+mod source;
 mod staging;
+mod stamp;
 mod sync;
 mod writer;
 
@@ -43,8 +48,10 @@ use self::attributes::Attributes;
 use self::folder::Folder;
 use self::inner::{Inner, error};
 pub use self::options::LocalOptions;
+pub use self::source::{SourceEntry, SourceFile, SourceFolder, SourceKind};
 pub use self::staging::Staged;
 use self::staging::StagedFile;
+pub use self::stamp::FileStamp;
 use self::writer::LocalWriter;
 use crate::call::outcome_of;
 use crate::{

@@ -137,6 +137,7 @@ fn of_head(inner: &Inner, key: &Key, output: &HeadObjectOutput) -> Result<Object
         sha256,
         metadata,
         etag: output.e_tag().map(unquoted),
+        is_stockrooms: has_mark(output.metadata()),
     })
 }
 
@@ -150,7 +151,13 @@ pub(super) fn of_get(output: &GetObjectOutput, size_bytes: u64) -> ObjectInfo {
         sha256,
         metadata,
         etag: output.e_tag().map(unquoted),
+        is_stockrooms: has_mark(output.metadata()),
     }
+}
+
+/// Whether an upload of this store made the object.
+fn has_mark(metadata: Option<&HashMap<String, String>>) -> bool {
+    metadata.is_some_and(|metadata| metadata.contains_key(UPLOAD))
 }
 
 /// An answer that is not as the protocol says.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use aws_sdk_s3::operation::list_object_versions::ListObjectVersionsOutput;
 use aws_sdk_s3::types::EncodingType;
-use futures::StreamExt as _;
 use futures::stream::BoxStream;
+use futures::{StreamExt as _, TryStreamExt as _};
 use percent_encoding::percent_decode_str;
 use stockroom_domain::{Key, Timestamp};
 
@@ -29,6 +29,17 @@ pub struct Version {
     /// Whether it is what a reader of the key sees.
     pub is_latest: bool,
     /// When it was written.
+    pub modified_at: Timestamp,
+}
+
+/// An object by the name that it has in the bucket, whoever wrote it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedObject {
+    /// The name; other programs may have written what is no [`Key`](crate::Key).
+    pub name: Vec<u8>,
+    /// The size in bytes.
+    pub size_bytes: u64,
+    /// When it was last written, by the store's clock.
     pub modified_at: Timestamp,
 }
 
@@ -57,6 +68,21 @@ pub(super) struct Marker {
 }
 
 pub(super) fn objects(inner: Arc<Inner>, prefix: String) -> BoxStream<'static, Result<ListEntry>> {
+    let entry = |object: NamedObject| {
+        // What is no key was written by somebody else and is none of ours.
+        let key = Key::try_from(&*object.name).ok()?;
+        Some(ListEntry {
+            key,
+            size_bytes: object.size_bytes,
+            modified_at: object.modified_at,
+        })
+    };
+    names(inner, prefix)
+        .try_filter_map(move |object| std::future::ready(Ok(entry(object))))
+        .boxed()
+}
+
+pub(super) fn names(inner: Arc<Inner>, prefix: String) -> BoxStream<'static, Result<NamedObject>> {
     paged(Operation::List, inner, move |inner, marker| {
         let prefix = prefix.clone();
         async move { page_of_objects(&inner, &prefix, marker).await }
@@ -124,7 +150,7 @@ async fn page_of_objects(
     inner: &Inner,
     prefix: &str,
     token: Option<String>,
-) -> Result<Page<ListEntry, String>, Failure> {
+) -> Result<Page<NamedObject, String>, Failure> {
     let output = inner
         .call(Operation::List, |_| {
             inner
@@ -139,10 +165,8 @@ async fn page_of_objects(
         .await?;
     let encoding = output.encoding_type();
     let entry = |object: &aws_sdk_s3::types::Object| {
-        // What is no key was written by somebody else and is none of ours.
-        let key: Key = decoded(object.key()?, encoding)?.parse().ok()?;
-        Some(ListEntry {
-            key,
+        Some(NamedObject {
+            name: bytes_of(object.key()?, encoding),
             size_bytes: size_of(object.size())?,
             modified_at: timestamp_of(object.last_modified()),
         })
@@ -249,13 +273,16 @@ async fn page_of_uploads(
 
 /// A name as it is. Lists are asked for with names encoded as in URLs, because XML cannot hold
 /// every character; a store says whether it did. A space may be written as `+` then.
-fn decoded(name: &str, encoding: Option<&EncodingType>) -> Option<String> {
+fn bytes_of(name: &str, encoding: Option<&EncodingType>) -> Vec<u8> {
     if encoding != Some(&EncodingType::Url) {
-        return Some(name.to_owned());
+        return name.as_bytes().to_vec();
     }
-    let spaced = name.replace('+', " ");
-    let decoded = percent_decode_str(&spaced).decode_utf8().ok()?;
-    Some(decoded.into_owned())
+    percent_decode_str(&name.replace('+', " ")).collect()
+}
+
+/// The same as text, if it is text.
+fn decoded(name: &str, encoding: Option<&EncodingType>) -> Option<String> {
+    String::from_utf8(bytes_of(name, encoding)).ok()
 }
 
 impl<T> Page<T, Marker> {

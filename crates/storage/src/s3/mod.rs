@@ -35,7 +35,7 @@ use futures::stream::BoxStream;
 use stockroom_domain::{Clock, Entropy, Key, KeyPrefix, StoreName, SystemClock, SystemEntropy};
 
 pub use self::config::{MAX_PART_BYTES, MAX_PARTS, S3Config, S3ConfigError, S3Retries, S3Timeouts};
-pub use self::list::{UnfinishedUpload, Version};
+pub use self::list::{NamedObject, UnfinishedUpload, Version};
 
 use self::config::Endpoint;
 use self::sign::Signer;
@@ -148,6 +148,12 @@ impl S3Store {
             .await
             .map(drop)
             .map_err(|failure| self.0.error(Operation::List, None, failure))
+    }
+
+    /// All objects whose names begin with `prefix`, those too whose names are no keys, page by
+    /// page.
+    pub fn names(&self, prefix: &str) -> BoxStream<'static, Result<NamedObject>> {
+        list::names(Arc::clone(&self.0), prefix.to_owned())
     }
 
     /// All versions and hide markers whose keys begin with `prefix`, page by page, in the order

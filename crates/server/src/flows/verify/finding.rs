@@ -30,6 +30,8 @@ pub enum Kind {
     UnderPlaced,
     /// The store has bytes that nothing in the catalog accounts for.
     Extra,
+    /// The same, and another program wrote them: they may be what is still to be imported.
+    Unimported,
     /// The bucket keeps more than one version under a location, and bills them all.
     OldVersions,
 }
@@ -48,15 +50,16 @@ impl Kind {
             Self::Unplaced => "unplaced",
             Self::UnderPlaced => "under_placed",
             Self::Extra => "extra",
+            Self::Unimported => "unimported",
             Self::OldVersions => "old_versions",
         }
     }
 
     /// Whether something is wrong that does not come right by itself: a copy that is owed is what
-    /// every hybrid has after an outage.
+    /// every hybrid has after an outage, and what another program left is its own.
     #[must_use]
     pub const fn is_wrong(self) -> bool {
-        !matches!(self, Self::UnderPlaced)
+        !matches!(self, Self::UnderPlaced | Self::Unimported)
     }
 }
 
@@ -207,6 +210,7 @@ mod tests {
             Kind::Unplaced,
             Kind::UnderPlaced,
             Kind::Extra,
+            Kind::Unimported,
             Kind::OldVersions,
         ] {
             let json = serde_json::to_string(&kind).unwrap();

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use stockroom_catalog::{CatalogError, ObjectAt};
-use stockroom_domain::{Key, KeyPrefix, ObjectId, Timestamp};
+use stockroom_domain::{Key, KeyPrefix, ObjectId, StoreName, Timestamp};
 use stockroom_storage::{Error, GuardedStore, ListEntry, Store as _};
 
 use super::finding::{Finding, Kind};
 use super::heal::Remedy;
 use super::look::{Judgement, Look, WrongCopy, judge, look};
+use super::remove::kept_as_unimported;
 use super::{AT_ONCE, BATCH, Run, Step, VerifyError};
 use crate::app::App;
 use crate::workers::identity::label_key;
@@ -29,6 +30,8 @@ enum Confirmed {
         why: &'static str,
         object: Option<(ObjectId, Key)>,
         modified_at: Timestamp,
+        /// A Stockroom wrote it.
+        is_stockrooms: bool,
     },
     Unknown(Error),
 }
@@ -127,7 +130,11 @@ impl Run<'_> {
                 why,
                 object,
                 modified_at,
+                is_stockrooms,
             } => {
+                if object.is_none() && !is_stockrooms && !self.options.delete_unrecorded {
+                    return self.tell_unimported(&store, location);
+                }
                 let mut finding = Finding::at(Kind::Extra, &store, location, why);
                 let Some((id, key)) = object else {
                     return self.discard_unrecorded(at, finding, modified_at);
@@ -137,6 +144,16 @@ impl Run<'_> {
                 self.discard(at, finding)
             }
         }
+    }
+
+    /// Tells of bytes that another program wrote, which stay.
+    fn tell_unimported(&mut self, store: &StoreName, location: &Key) -> Result<(), VerifyError> {
+        let detail = "another program wrote it, and no object is recorded there";
+        let mut finding = Finding::at(Kind::Unimported, store, location, detail);
+        if self.options.repair {
+            finding = finding.with_outcome(kept_as_unimported());
+        }
+        self.tell(finding)
     }
 
     /// Tells of a copy that is wrong, and of its object when no other copy is whole.
@@ -176,8 +193,8 @@ async fn confirm(
         let look = look(app, store, object, location, size_bytes).await?;
         return Ok(Confirmed::Copy(look));
     }
-    let modified_at = match store.head(location).await {
-        Ok(info) => info.modified_at,
+    let (modified_at, is_stockrooms) = match store.head(location).await {
+        Ok(info) => (info.modified_at, info.is_stockrooms),
         Err(error) if error.is_not_found() => return Ok(Confirmed::Fine),
         Err(error) => return Ok(Confirmed::Unknown(error)),
     };
@@ -188,6 +205,7 @@ async fn confirm(
             why,
             object: recorded.map(|it| (it.object_id, it.key.clone())),
             modified_at,
+            is_stockrooms,
         },
         _ => Confirmed::Fine,
     })

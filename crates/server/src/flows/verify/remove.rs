@@ -36,6 +36,11 @@ pub(super) fn kept_while_young() -> Outcome {
     )
 }
 
+/// What is told of bytes that stay because another program wrote them.
+pub(super) fn kept_as_unimported() -> Outcome {
+    Outcome::not_repaired("kept, because no Stockroom wrote it: stockroom import adopts it")
+}
+
 /// Another store than the one that is deleted from.
 #[derive(Clone)]
 pub(super) struct Neighbour {
@@ -170,6 +175,9 @@ impl Remover {
     /// given up on every store, so what the others have there has to be of no worth either.
     async fn keep_unrecorded(&self, location: &Key) -> Option<Outcome> {
         match self.store.head(location).await {
+            Ok(info) if !info.is_stockrooms && !self.delete_unrecorded => {
+                return Some(kept_as_unimported());
+            }
             Ok(info) if self.is_protected(info.modified_at) => return Some(kept_while_young()),
             Ok(_) => {}
             // Older versions may be there, which have been judged already.
@@ -191,6 +199,9 @@ impl Remover {
         match store.head(location).await {
             Ok(_) if !neighbour.is_compared => {
                 Some("has something there too, and is not repaired with it".to_owned())
+            }
+            Ok(info) if !info.is_stockrooms && !self.delete_unrecorded => {
+                Some("has something there too that no Stockroom wrote".to_owned())
             }
             Ok(info) if self.is_protected(info.modified_at) => {
                 Some("has something there too, not known to be older than 30 days".to_owned())

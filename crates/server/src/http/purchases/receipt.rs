@@ -16,6 +16,7 @@ use crate::http::auth::Identity;
 use crate::http::extract::{Id, Query};
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::views::PurchaseView;
+use crate::spreadsheet::harmless;
 
 /// The form of a receipt.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -301,27 +302,4 @@ fn line(receipt: &Receipt, download: &Download, grant: &GrantRow) -> [String; CO
         or_nothing(given.key_id.map(|id| id.to_string())),
         or_nothing(given.address.clone()),
     ]
-}
-
-/// A text that others chose, so that no spreadsheet takes it for a formula
-/// (owasp.org/www-community/attacks/CSV_Injection).
-fn harmless(text: &str) -> String {
-    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
-        format!("'{text}")
-    } else {
-        text.to_owned()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_cell_becomes_a_formula() {
-        for text in ["=1+1", "+1", "-1", "@x", "\tx"] {
-            assert_eq!(harmless(text), format!("'{text}"));
-        }
-        assert_eq!(harmless("helmet=1.stl"), "helmet=1.stl");
-    }
 }
