@@ -148,6 +148,7 @@ impl Shop {
         let request = Request::builder()
             .method(method)
             .uri(format!("/v1/objects/{key}"))
+            .header("host", "127.0.0.1")
             .header("authorization", &self.authorization)
             .body(body)
             .unwrap();
