@@ -11,12 +11,13 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use stockroom_catalog::{Catalog, CatalogError};
-use stockroom_domain::{PlacementState, StoreName, Timestamp};
+use stockroom_domain::{MigrationState, PlacementState, StoreName, Timestamp};
 use stockroom_storage::{GuardedStore, Health, Identity, Store as _};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::app::App;
+use crate::flows::migrate;
 
 /// How long counts are kept at least.
 const KEPT_FOR: Duration = Duration::from_secs(1);
@@ -50,11 +51,13 @@ pub struct GuardStatus {
     pub identity: Identity,
 }
 
-/// What is recorded of all stores.
+/// What is recorded of all stores, and of what is being moved between them.
 #[derive(Debug, Clone)]
 pub struct Counts {
     /// When it was counted.
     pub as_of: Timestamp,
+    /// The migration that is at work or paused, and how far it is.
+    pub migration: Option<migrate::Status>,
     stores: BTreeMap<StoreName, StoreCounts>,
 }
 
@@ -92,7 +95,16 @@ impl Counts {
             of_store.under_placed = owed.placements;
             of_store.oldest_under_placed_since = Some(owed.oldest_since);
         }
-        Ok(Self { as_of: now, stores })
+        let current = catalog.current_migration().await?;
+        let migration = match current.filter(|it| it.state != MigrationState::Finished) {
+            Some(unfinished) => Some(migrate::status_of(catalog, unfinished).await?),
+            None => None,
+        };
+        Ok(Self {
+            as_of: now,
+            migration,
+            stores,
+        })
     }
 
     /// What is recorded of one store.

@@ -34,15 +34,15 @@ pub async fn readyz(State(app): State<App>) -> Result<&'static str, Problem> {
     Ok("ready\n")
 }
 
-/// Counters, and gauges of the stores, as OpenMetrics text. While the database does not answer,
-/// what is recorded of the stores is left out.
+/// Counters, and gauges of the stores and of a migration, as OpenMetrics text. While the database
+/// does not answer, what is recorded of the stores is left out.
 #[utoipa::path(get, path = "/metrics", tag = "service", security(()),
     responses((status = 200, description = "OpenMetrics text.", body = String)))]
 pub async fn metrics(State(app): State<App>) -> Response {
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     let counts = overview::counts_if_soon(&app).await;
     let stores = overview::stores(&app, counts.as_deref()).await;
-    let gauges = telemetry::stores::gauges(&stores, counts.as_deref(), app.clock.now());
+    let gauges = telemetry::gauges::gauges(&stores, counts.as_deref(), app.clock.now());
     let text = app.metrics.render(&gauges);
     ([(header::CONTENT_TYPE, content_type)], text).into_response()
 }

@@ -1,5 +1,7 @@
 //! What the program tells about itself.
 
+pub mod gauges;
 pub mod logs;
 pub mod metrics;
-pub mod stores;
+mod migration;
+mod stores;

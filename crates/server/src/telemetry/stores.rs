@@ -1,7 +1,4 @@
 //! Gauges of the stores: how each one is doing, and what is recorded of it.
-//!
-//! They are made anew for each scrape, so that a store or a state of which nothing is known any
-//! more is absent instead of old.
 
 use std::sync::atomic::AtomicU64;
 
@@ -13,7 +10,6 @@ use stockroom_domain::{PlacementState, StoreName, Timestamp};
 use stockroom_storage::Identity;
 
 use crate::flows::overview::{Counts, StoreStatus};
-use crate::telemetry::metrics::PREFIX;
 
 type PerStore = Family<StoreLabel, Gauge<u64, AtomicU64>>;
 
@@ -28,18 +24,8 @@ struct PlacementLabels {
     state: &'static str,
 }
 
-/// The gauges of these stores; without `counts`, only of how they are doing.
-#[must_use]
-pub fn gauges(stores: &[StoreStatus], counts: Option<&Counts>, now: Timestamp) -> Registry {
-    let mut registry = Registry::with_prefix(PREFIX);
-    register_health(&mut registry, stores);
-    if let Some(counts) = counts {
-        register_counts(&mut registry, stores, counts, now);
-    }
-    registry
-}
-
-fn register_health(registry: &mut Registry, stores: &[StoreStatus]) {
+/// Registers how these stores are doing.
+pub(super) fn register_health(registry: &mut Registry, stores: &[StoreStatus]) {
     let [up, open, identity_ok, free] = std::array::from_fn(|_| PerStore::default());
     for store in stores {
         if let Some(guard) = &store.guard {
@@ -75,7 +61,8 @@ fn register_health(registry: &mut Registry, stores: &[StoreStatus]) {
     );
 }
 
-fn register_counts(
+/// Registers what is recorded of these stores.
+pub(super) fn register_counts(
     registry: &mut Registry,
     stores: &[StoreStatus],
     counts: &Counts,

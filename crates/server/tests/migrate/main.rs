@@ -19,7 +19,7 @@ use bytes::Bytes;
 use chaos_s3::{Fault, FaultAction, Operation};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use serde_json::Value;
+use serde_json::{Value, json};
 use stockroom::app::App;
 use stockroom::flows::objects;
 use stockroom::flows::receive::Intake;
@@ -224,10 +224,33 @@ async fn a_pause_stops_it_and_a_resume_goes_on() {
         (1, "migration_at_work".to_owned())
     );
 
+    let server = Server::start(&place).await;
+    let metrics = server.metrics().await;
+    let labels = r#"{source="local",target="s3",phase="copy"}"#;
+    for (name, value) in [
+        ("running", &json!(0)),
+        ("objects", &status["objects"]),
+        ("scope_bytes", &status["bytes"]),
+        ("verified", &status["verified"]),
+        ("verified_bytes", &status["verified_bytes"]),
+        ("failed", &json!(0)),
+        ("under_way", &json!(0)),
+        ("kept", &status["objects"]),
+    ] {
+        let line = format!("stockroom_migration_{name}{labels} {value}\n");
+        assert!(metrics.contains(&line), "no {line} in {metrics}");
+    }
+    server.stop();
+
     assert_eq!(place.run(&["migrate", "resume"]).only()["state"], "running");
     let ran = place.run(&["migrate", "run", "--to", "s3", "--max-rate", "1GB"]);
     assert_eq!((ran.code, &ran.last()["verified"]), (0, &24.into()));
     place.assert_in_bucket(&files);
+    let server = Server::start(&place).await;
+    let metrics = server.metrics().await;
+    assert!(metrics.contains("stockroom_placements"), "{metrics}");
+    assert!(!metrics.contains("stockroom_migration_"), "{metrics}");
+    server.stop();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -65,6 +65,13 @@ impl Server {
         assert_eq!(response.status(), StatusCode::NO_CONTENT, "{key}");
     }
 
+    /// What it tells whoever watches it.
+    pub(crate) async fn metrics(&self) -> String {
+        let url = format!("{}/metrics", self.url);
+        let response = self.client.get(url).send().await.unwrap();
+        response.text().await.unwrap()
+    }
+
     fn call(&self, method: Method, key: &str) -> reqwest::RequestBuilder {
         let path = key.replace(' ', "%20");
         let url = format!("{}/v1/objects/{path}?delivery=stream", self.url);

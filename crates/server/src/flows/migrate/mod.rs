@@ -12,7 +12,7 @@ pub mod prices;
 use std::time::Duration;
 
 use stockroom_catalog::{
-    CatalogError, Conflict, CopyProgress, FreeProgress, MigrationLimits, MigrationPatch,
+    Catalog, CatalogError, Conflict, CopyProgress, FreeProgress, MigrationLimits, MigrationPatch,
     MigrationRow, NewMigration,
 };
 use stockroom_domain::{KeyPrefix, MigrationId, MigrationPhase, MigrationState, StoreName};
@@ -287,16 +287,16 @@ pub async fn retry_failed(app: &App, migration: &MigrationRow) -> Result<u64, Mi
 /// [`MigrateError::None`]; that of the catalog.
 pub async fn status(app: &App) -> Result<Status, MigrateError> {
     let current = app.catalog.current_migration().await?;
-    status_of(app, current.ok_or(MigrateError::None)?).await
+    let current = current.ok_or(MigrateError::None)?;
+    Ok(status_of(&app.catalog, current).await?)
 }
 
 /// How far a migration is. This looks at all live objects: some seconds for some million.
 ///
 /// # Errors
 /// That of the catalog.
-pub async fn status_of(app: &App, migration: MigrationRow) -> Result<Status, MigrateError> {
-    let copied = app.catalog.copy_progress(&migration).await?;
-    let catalog = &app.catalog;
+pub async fn status_of(catalog: &Catalog, migration: MigrationRow) -> Result<Status, CatalogError> {
+    let copied = catalog.copy_progress(&migration).await?;
     let source = catalog.free_progress(&migration, &migration.source).await?;
     let target = match migration.phase {
         MigrationPhase::Rollback => {

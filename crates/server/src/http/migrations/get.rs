@@ -26,5 +26,5 @@ pub async fn get(
     identity.require_operator()?;
     let row = app.catalog.find_migration(id).await?;
     let row = row.ok_or_else(Problem::not_found)?;
-    Ok(Json(status_of(&app, row).await?.into()))
+    Ok(Json(status_of(&app.catalog, row).await?.into()))
 }
