@@ -1,6 +1,5 @@
 //! How this server calls others over HTTP, apart from stores.
 
-use std::error::Error;
 use std::sync::Arc;
 
 use reqwest::ClientBuilder;
@@ -8,6 +7,8 @@ use reqwest::redirect::Policy;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
+
+use crate::causes::causes_in_a_line;
 
 /// The beginnings of a client that trusts the system's authorities and the private ones in `ca_pem`,
 /// goes through no proxy and follows no redirect: what is called is what was asked for.
@@ -36,12 +37,5 @@ pub(crate) fn builder(ca_pem: Option<&[u8]>) -> Result<ClientBuilder, String> {
 
 /// An error with what caused it, and without the URL, which may hold a signature or a secret.
 pub(crate) fn told(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
+    causes_in_a_line(&error.without_url())
 }

@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod assemble;
+mod causes;
 pub mod check;
 pub mod cli;
 mod client;

@@ -16,6 +16,7 @@ use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep};
 
+use crate::causes::cause;
 use crate::http::codes::Code;
 use crate::http::problem::Problem;
 
@@ -99,21 +100,15 @@ pub fn paced(request: Request, limit: Duration) -> Request {
 /// the reason.
 #[must_use]
 pub fn too_slow(error: &(dyn StdError + 'static)) -> Option<Problem> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(TooSlow(limit)) = error.downcast_ref() {
-            return Some(Problem::new(
-                Code::RequestTimeout,
-                format!(
-                    "Less than {} KiB came in {} seconds. Nothing was stored; send it again.",
-                    MIN_PROGRESS_BYTES / 1_024,
-                    limit.as_secs()
-                ),
-            ));
-        }
-        next = error.source();
-    }
-    None
+    let TooSlow(limit) = cause(error)?;
+    Some(Problem::new(
+        Code::RequestTimeout,
+        format!(
+            "Less than {} KiB came in {} seconds. Nothing was stored; send it again.",
+            MIN_PROGRESS_BYTES / 1_024,
+            limit.as_secs()
+        ),
+    ))
 }
 
 struct PacedBody {

@@ -15,6 +15,7 @@ use serde::Serialize;
 use stockroom_domain::Denial;
 use utoipa::ToSchema;
 
+use crate::causes::causes_in_a_line;
 use crate::http::codes::Code;
 
 /// A refusal or a failure: a stable code, one sentence, and inside its cause.
@@ -109,16 +110,7 @@ impl Problem {
     /// Everything that led to the problem, outermost first, for the log.
     #[must_use]
     pub fn cause_chain(&self) -> Option<String> {
-        let mut next: Option<&(dyn StdError + 'static)> = Some(self.cause.as_deref()?);
-        let mut chain = String::new();
-        while let Some(error) = next {
-            if !chain.is_empty() {
-                chain.push_str(": ");
-            }
-            chain.push_str(&error.to_string());
-            next = error.source();
-        }
-        Some(chain)
+        Some(causes_in_a_line(self.cause.as_deref()?))
     }
 
     /// The response with its body, once the request id is known.

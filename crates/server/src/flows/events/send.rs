@@ -14,6 +14,7 @@ use reqwest::Client;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use super::target::{TargetUrl, Targets};
+use crate::causes::cause;
 use crate::client::{self, told};
 use crate::config::WebhookSettings;
 
@@ -158,12 +159,8 @@ fn retry_after(header: Option<&http::HeaderValue>) -> Option<Duration> {
 }
 
 fn failure(error: reqwest::Error) -> SendError {
-    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(&error);
-    while let Some(cause) = source {
-        if cause.is::<NotATarget>() {
-            return SendError::Refused;
-        }
-        source = cause.source();
+    if cause::<NotATarget>(&error).is_some() {
+        return SendError::Refused;
     }
     SendError::Failed(told(error))
 }

@@ -14,6 +14,7 @@ use axum::extract::Request;
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
 
+use crate::causes::cause;
 use crate::http::codes::Code;
 use crate::http::problem::Problem;
 
@@ -72,20 +73,16 @@ pub fn bounded(request: Request) -> (Request, Arc<Between>) {
 /// What to answer when a form could not be read because of this. None when that was not the reason.
 #[must_use]
 pub fn too_much(error: &(dyn StdError + 'static)) -> Option<Problem> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if error.is::<TooMuchBetween>() {
-            return Some(Problem::new(
-                Code::BadMultipart,
-                format!(
-                    "The form has more than {} KiB between its files. Nothing was stored; send the files alone, with short heads.",
-                    MAX_BETWEEN_BYTES / 1_024
-                ),
-            ));
-        }
-        next = error.source();
-    }
-    None
+    let is_reason = cause::<TooMuchBetween>(error).is_some();
+    is_reason.then(|| {
+        Problem::new(
+            Code::BadMultipart,
+            format!(
+                "The form has more than {} KiB between its files. Nothing was stored; send the files alone, with short heads.",
+                MAX_BETWEEN_BYTES / 1_024
+            ),
+        )
+    })
 }
 
 struct BoundedBody {
