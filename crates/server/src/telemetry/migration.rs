@@ -30,7 +30,7 @@ pub(super) fn register(registry: &mut Registry, status: &Status) {
         family
     };
     let is_running = status.migration.state == MigrationState::Running;
-    let (copied, left) = (status.copied, status.target.unwrap_or(status.source));
+    let (copied, left) = (status.copied, status.freed());
     let counts = [
         (
             "migration_running",

@@ -62,7 +62,7 @@ impl<'a> StatusView<'a> {
             source,
             ..
         } = status;
-        let freed = status.target.as_ref().unwrap_or(source);
+        let freed = status.freed();
         Self {
             migration: migration.id,
             source: migration.source.as_str(),

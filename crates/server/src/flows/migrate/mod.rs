@@ -97,6 +97,14 @@ pub struct Status {
     pub target: Option<FreeProgress>,
 }
 
+impl Status {
+    /// What is left on the store that is freed: the source, or the target in a rollback.
+    #[must_use]
+    pub fn freed(&self) -> &FreeProgress {
+        self.target.as_ref().unwrap_or(&self.source)
+    }
+}
+
 /// How long the bytes of freed copies stay unless somebody says otherwise.
 pub const DEFAULT_GRACE: Duration = Duration::from_secs(7 * 86_400);
 

@@ -11,7 +11,7 @@ pub mod rollback;
 use std::time::Duration;
 
 use serde::Serialize;
-use stockroom_catalog::{FreeProgress, MigrationRow};
+use stockroom_catalog::MigrationRow;
 use stockroom_domain::{MigrationId, MigrationPhase, MigrationState, StoreName, Timestamp};
 use utoipa::ToSchema;
 
@@ -105,7 +105,7 @@ pub struct StatusView {
 
 impl From<Status> for StatusView {
     fn from(status: Status) -> Self {
-        let left: FreeProgress = status.target.unwrap_or(status.source);
+        let left = *status.freed();
         Self {
             migration: status.migration.into(),
             objects: status.copied.objects,
@@ -122,22 +122,21 @@ impl From<Status> for StatusView {
     }
 }
 
-/// That the migration of the path is the one that is at work, or was last.
+/// The migration of the path, which has to be the one that is at work, or was last.
 ///
 /// # Errors
 /// 404 when there is no such migration; 409 when another came after it.
-pub async fn is_current(app: &App, id: MigrationId) -> Result<(), Problem> {
+pub async fn current(app: &App, id: MigrationId) -> Result<MigrationRow, Problem> {
     if app.catalog.find_migration(id).await?.is_none() {
         return Err(Problem::not_found());
     }
     let current = app.catalog.current_migration().await?;
-    match current.is_some_and(|current| current.id == id) {
-        true => Ok(()),
-        false => Err(Problem::new(
+    current.filter(|current| current.id == id).ok_or_else(|| {
+        Problem::new(
             Code::MigrationConflict,
             "Another migration was begun after this one.",
-        )),
-    }
+        )
+    })
 }
 
 /// Reads how long the bytes of freed copies stay.

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use stockroom_domain::MigrationId;
 
-use super::{MigrationView, is_current};
+use super::{MigrationView, current};
 use crate::app::App;
 use crate::flows::migrate as flow;
 use crate::http::auth::Identity;
@@ -23,6 +23,6 @@ pub async fn resume(
     Id(id): Id<MigrationId>,
 ) -> Result<Json<MigrationView>, Problem> {
     identity.require_operator()?;
-    is_current(&app, id).await?;
+    current(&app, id).await?;
     Ok(Json(flow::resume(&app).await?.into()))
 }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use stockroom_domain::MigrationId;
 use utoipa::ToSchema;
 
-use super::{MigrationView, is_current, parse_grace};
+use super::{MigrationView, current, parse_grace};
 use crate::app::App;
 use crate::flows::migrate as flow;
 use crate::http::auth::Identity;
@@ -39,8 +39,6 @@ pub async fn retire(
     identity.require_operator()?;
     let JsonOrNothing(body) = body?;
     let grace = body.grace.as_deref().map(parse_grace).transpose()?;
-    is_current(&app, id).await?;
-    let source = app.catalog.find_migration(id).await?.map(|row| row.source);
-    let source = source.ok_or_else(Problem::not_found)?;
+    let source = current(&app, id).await?.source;
     Ok(Json(flow::retire(&app, &source, grace).await?.into()))
 }

@@ -5,7 +5,7 @@ use axum::extract::State;
 use stockroom_domain::MigrationId;
 
 use super::retire::GraceBody;
-use super::{MigrationView, is_current, parse_grace};
+use super::{MigrationView, current, parse_grace};
 use crate::app::App;
 use crate::flows::migrate as flow;
 use crate::http::auth::Identity;
@@ -30,6 +30,6 @@ pub async fn rollback(
     identity.require_operator()?;
     let JsonOrNothing(body) = body?;
     let grace = body.grace.as_deref().map(parse_grace).transpose()?;
-    is_current(&app, id).await?;
+    current(&app, id).await?;
     Ok(Json(flow::roll_back(&app, grace).await?.into()))
 }
