@@ -7,6 +7,7 @@ pub mod auth;
 pub mod body;
 pub mod bytes;
 pub mod codes;
+mod connection;
 pub mod cors;
 pub mod digest;
 pub mod docs;

@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
-use crate::support::{Backend, Shop, Who, answer, noise};
+use crate::support::{Answer, Backend, Shop, Who, answer, noise};
 
 /// Much more than the buffers of a connection hold, so that a client that stops reading stops
 /// the server.
@@ -106,6 +106,34 @@ async fn assert_cut(shop: &Shop, beginning: &str) {
         waited > Duration::from_millis(700),
         "{beginning:?}: cut at once"
     );
+}
+
+/// A pause of the client, in which nothing of its body is on the way, is not its end.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_reaches_a_client_that_pauses_and_goes_on() {
+    let shop = Shop::start(Backend::Local).await;
+    let model = shop.draft_model().await;
+    let authorization = shop.authorization(Who::Artist);
+    let head = format!(
+        "PUT /v1/models/{model}/assets/a.bin HTTP/1.1\r\nHost: shop\r\n\
+         Authorization: {authorization}\r\nContent-Length: 1000000\r\n\r\n"
+    );
+    let mut stream = shop.connect().await.unwrap();
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(b"\x7fELF").await.unwrap();
+    stream.write_all(&noise(64 * 1024, 1)).await.unwrap();
+    stream.readable().await.unwrap();
+    for _ in 0..3 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        stream
+            .write_all(&noise(1_000, 2))
+            .await
+            .expect("the connection takes what still comes");
+    }
+    let mut received = Vec::new();
+    stream.shutdown().await.unwrap();
+    stream.read_to_end(&mut received).await.unwrap();
+    Answer::parse(&received).assert_problem(415, "unsupported_type", "after the pause");
 }
 
 #[tokio::test(flavor = "multi_thread")]
