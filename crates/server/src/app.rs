@@ -42,10 +42,8 @@ pub struct Parts {
     pub stores: Vec<Arc<GuardedStore>>,
     /// The folder, for what only a folder can do.
     pub local: Option<Arc<LocalStore>>,
-    /// The bucket, for what only a bucket can do.
-    pub s3: Option<Arc<S3Store>>,
-    /// How the bucket is reached, for whoever looks at the way to it.
-    pub s3_settings: Option<S3Settings>,
+    /// The buckets, for what only a bucket can do; that of the mode comes first.
+    pub buckets: Vec<Bucket>,
     /// Signs and checks this server's own URLs.
     pub signer: UrlSigner,
     /// The secrets that events about orders are signed with.
@@ -90,10 +88,19 @@ pub struct Parts {
     pub pace: Pace,
     /// Bounds the bytes that are read to see that they are well.
     pub scrub: Budgets,
-    /// When the bucket was last asked for uploads in parts that never ended.
+    /// When the buckets were last asked for uploads in parts that never ended.
     pub uploads_looked_at: LastLook,
     /// When stores of somebody else were last looked at.
     pub foreign_looked_at: LastLook,
+}
+
+/// A bucket and the way to it.
+#[derive(Debug, Clone)]
+pub struct Bucket {
+    /// What it can do.
+    pub store: Arc<S3Store>,
+    /// How it is reached, for whoever looks at the way.
+    pub settings: S3Settings,
 }
 
 /// Bounds of what callers may do.
@@ -123,6 +130,14 @@ impl App {
             .iter()
             .find(|store| store.name() == name)
             .cloned()
+    }
+
+    /// The bucket of this name.
+    #[must_use]
+    pub fn bucket(&self, name: &StoreName) -> Option<&Bucket> {
+        self.buckets
+            .iter()
+            .find(|bucket| bucket.settings.name == *name)
     }
 
     /// Wakes the engine when one of these objects owes a store its copy.

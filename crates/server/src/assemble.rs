@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::app::{App, Limits, Parts};
+use crate::app::{App, Bucket, Limits, Parts};
 use crate::config::{Config, S3Settings, SigningKeysError};
 use crate::flows::events::send::Sender;
 use crate::flows::keys::KeyUses;
@@ -87,8 +87,7 @@ pub async fn parts(
         storage,
         stores: guards,
         local: stores.local,
-        s3: stores.s3,
-        s3_settings: config.storage.s3.clone(),
+        buckets: stores.buckets,
         signer,
         purchase_events: config.purchase_events.clone(),
         event_sender: Sender::new(&config.webhooks),
@@ -142,7 +141,7 @@ fn s3_config(settings: &S3Settings) -> S3Config {
 
 struct Stores {
     local: Option<Arc<LocalStore>>,
-    s3: Option<Arc<S3Store>>,
+    buckets: Vec<Bucket>,
 }
 
 /// Opens every store there is, also outside the mode: copies on them stay readable.
@@ -154,15 +153,20 @@ fn open_stores(
     metrics: &Arc<Metrics>,
 ) -> Result<Stores, AssembleError> {
     let observer: Arc<dyn Observer> = Arc::<Metrics>::clone(metrics);
-    let s3 = match &config.storage.s3 {
-        Some(settings) => Some(Arc::new(S3Store::connect_with(
+    let open = |settings: &S3Settings| {
+        let store = S3Store::connect_with(
             &s3_config(settings),
             Arc::clone(clock),
             Arc::clone(entropy),
             Arc::clone(&observer),
-        )?)),
-        None => None,
+        )?;
+        Ok::<_, S3ConfigError>(Bucket {
+            store: Arc::new(store),
+            settings: settings.clone(),
+        })
     };
+    let buckets = config.storage.buckets().map(open);
+    let buckets = buckets.collect::<Result<Vec<_>, _>>()?;
     // In the mode s3 no folder is made, but one that is there may still hold copies.
     let wants_local = config.storage.mode != Mode::S3 || config.storage.dir.is_dir();
     let local = if wants_local {
@@ -176,7 +180,7 @@ fn open_stores(
     } else {
         None
     };
-    Ok(Stores { local, s3 })
+    Ok(Stores { local, buckets })
 }
 
 /// A guard for each store. What reads and writes goes through them.
@@ -186,21 +190,24 @@ fn guards(
     recovered: &Arc<Notify>,
 ) -> Vec<Arc<GuardedStore>> {
     let local = stores.local.clone().map(|store| store as Arc<dyn Store>);
-    let s3 = stores.s3.clone().map(|store| store as Arc<dyn Store>);
+    let buckets = stores.buckets.iter();
+    let buckets = buckets.map(|bucket| Arc::clone(&bucket.store) as Arc<dyn Store>);
     let guard = |store| {
         let (clock, recovered) = (Arc::clone(clock), Arc::clone(recovered));
         GuardedStore::new(store, GuardOptions::new(clock, label_key(), recovered))
     };
-    local.into_iter().chain(s3).map(guard).collect()
+    local.into_iter().chain(buckets).map(guard).collect()
 }
 
 fn storage(config: &Config, guards: &[Arc<GuardedStore>]) -> Result<Storage, AssembleError> {
     let mode = config.storage.mode;
-    let store = |name| {
-        let guard = guards.iter().find(|guard| *guard.name() == name);
+    let store = |name: &StoreName| {
+        let guard = guards.iter().find(|guard| guard.name() == name);
         guard.map(|guard| Arc::clone(guard) as Arc<dyn Store>)
     };
-    match (mode, store(StoreName::LOCAL), store(StoreName::S3)) {
+    let s3 = config.storage.s3.as_ref();
+    let s3 = s3.and_then(|settings| store(&settings.name));
+    match (mode, store(&StoreName::LOCAL), s3) {
         (Mode::Local, Some(local), _) => Ok(Storage::local(local)),
         (Mode::S3, _, Some(s3)) => Ok(Storage::s3(s3)),
         (Mode::Hybrid, Some(local), Some(s3)) => {

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +37,7 @@ fn run(cli: Cli) -> Exit {
         Ok(environment) => Environment {
             config_file: cli.global.config,
             env_file: cli.global.env_file,
+            second_file: cli.command.second_file().map(Path::to_owned),
             ..environment
         },
         Err(error) => {

@@ -143,10 +143,10 @@ impl Target {
         })
     }
 
-    pub(super) const fn name(&self) -> StoreName {
+    pub(super) fn name(&self) -> StoreName {
         match self {
             Self::Local { .. } => StoreName::LOCAL,
-            Self::S3 { .. } => StoreName::S3,
+            Self::S3 { settings, .. } => settings.name.clone(),
         }
     }
 

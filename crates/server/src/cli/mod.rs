@@ -25,7 +25,7 @@ pub mod signing_key;
 pub mod stat;
 pub mod verify;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
@@ -40,7 +40,7 @@ use crate::exit::Exit;
 use crate::flows::publish;
 use error::CliError;
 use key::KeyCommand;
-use migrate::MigrateCommand;
+use migrate::MigrateArgs;
 use output::Output;
 use signing_key::SigningKeyCommand;
 
@@ -105,8 +105,7 @@ pub enum Command {
     /// Compare the database with the stores, and mend what differs
     Verify(verify::VerifyArgs),
     /// Move objects from one store to another while the shop does business
-    #[command(subcommand)]
-    Migrate(MigrateCommand),
+    Migrate(MigrateArgs),
     /// Make, list and revoke API keys
     #[command(subcommand)]
     Key(KeyCommand),
@@ -127,6 +126,17 @@ impl Command {
             // Their findings say all there is to say.
             Self::Doctor | Self::Explain(_) | Self::Verify(_) | Self::Migrate(_) => Level::ERROR,
             _ => Level::WARN,
+        }
+    }
+}
+
+impl Command {
+    /// The file with the settings of a second bucket, if the arguments name one.
+    #[must_use]
+    pub fn second_file(&self) -> Option<&Path> {
+        match self {
+            Self::Migrate(args) => args.target_config.as_deref(),
+            _ => None,
         }
     }
 }
@@ -212,7 +222,7 @@ pub async fn run(context: &Context, command: Command) -> Exit {
         Command::Import(args) => import::run(context, args).await,
         Command::Export(args) => interruptible(export::run(context, args)).await,
         Command::Verify(args) => interruptible(verify::run(context, args)).await,
-        Command::Migrate(command) => interruptible(migrate::run(context, command)).await,
+        Command::Migrate(args) => interruptible(migrate::run(context, args)).await,
         Command::Key(command) => interruptible(key::run(context, command)).await,
         Command::SigningKey(command) => interruptible(signing_key::run(context, command)).await,
         Command::Config => config::run(context).await,

@@ -19,7 +19,7 @@ use crate::flows::verify::{
     Finding, HashBudget, Listener, Options, Refusal, Step, StoreSummary, Summary, VerifyError,
     verify,
 };
-use crate::workers::identity::{self, LookError};
+use crate::workers::identity::{self, AcceptError, LookError};
 
 /// What to compare, and what to do about what differs.
 #[derive(Debug, Args)]
@@ -126,8 +126,13 @@ async fn accept(app: &App, name: &StoreName) -> Result<(), CliError> {
     };
     match identity::accept(app, &store).await {
         Ok(()) => Ok(()),
-        Err(LookError::Catalog(error)) => Err(error.into()),
-        Err(LookError::Store(error)) => {
+        Err(AcceptError::Taken(other)) => {
+            let detail = format!("The store {name} cannot be taken over: it is {other} as well.");
+            let fix = "Name another bucket in one of the two settings.";
+            Err(CliError::failed("foreign_store", detail).with_fix(fix))
+        }
+        Err(AcceptError::Look(LookError::Catalog(error))) => Err(error.into()),
+        Err(AcceptError::Look(LookError::Store(error))) => {
             let detail = format!("The store {name} cannot be taken over: {}", error.detail());
             let fix = "stockroom doctor looks for the cause.";
             Err(CliError::failed("storage_error", sentence(&detail)).with_fix(fix))

@@ -16,6 +16,8 @@ pub struct Environment {
     pub config_file: Option<PathBuf>,
     /// A file to read in place of `.env`; it must exist.
     pub env_file: Option<PathBuf>,
+    /// A file with the settings of a second bucket, in place of the one that `S3_SECOND_FILE` names.
+    pub second_file: Option<PathBuf>,
 }
 
 impl Environment {
@@ -32,6 +34,7 @@ impl Environment {
             working_dir: std::env::current_dir()?,
             config_file: None,
             env_file: None,
+            second_file: None,
         })
     }
 }
@@ -43,6 +46,7 @@ impl std::fmt::Debug for Environment {
             .field("working_dir", &self.working_dir)
             .field("config_file", &self.config_file)
             .field("env_file", &self.env_file)
+            .field("second_file", &self.second_file)
             .finish_non_exhaustive()
     }
 }

@@ -78,20 +78,25 @@ pub(super) fn environment(environment: &Environment) -> Layer {
 pub(super) fn dotenv(environment: &Environment) -> Layer {
     let named = environment.env_file.as_deref();
     let name = named.unwrap_or(Path::new(".env"));
-    let at = |line| Source::DotEnv {
-        file: name.to_owned(),
-        line,
-    };
-    let mut layer = Layer::default();
-    let content = match read(&environment.working_dir.join(name), named.is_some()) {
-        Ok(content) => content,
+    match read(&environment.working_dir.join(name), named.is_some()) {
+        Ok(content) => settings_in(name, &content),
         Err(fault) => {
-            layer.refuse(None, at(None), fault);
-            return layer;
+            let mut layer = Layer::default();
+            let file = name.to_owned();
+            layer.refuse(None, Source::DotEnv { file, line: None }, fault);
+            layer
         }
-    };
-    for line in dotenv::parse(&content) {
-        let source = at(Some(line.number));
+    }
+}
+
+/// The settings in a file that has the form of `.env`.
+pub(super) fn settings_in(name: &Path, content: &[u8]) -> Layer {
+    let mut layer = Layer::default();
+    for line in dotenv::parse(content) {
+        let source = Source::DotEnv {
+            file: name.to_owned(),
+            line: Some(line.number),
+        };
         match line.content {
             Content::Unreadable(reason) => layer.refuse(None, source, unreadable(reason)),
             Content::Setting { name, value } => dotenv_setting(&mut layer, name, value, source),

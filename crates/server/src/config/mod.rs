@@ -18,6 +18,7 @@ mod purchase_events;
 mod reader;
 mod rotation;
 mod s3;
+mod second;
 mod signing;
 mod storage;
 mod values;

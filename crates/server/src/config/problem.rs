@@ -35,6 +35,8 @@ pub enum Source {
     },
     /// The file of signing keys below `DATA_DIR`.
     SigningKeysFile(PathBuf),
+    /// An argument of the command line.
+    Argument(&'static str),
     /// Taken from another setting, for example the region from a B2 endpoint.
     DerivedFrom(&'static str),
     /// Nobody set it.
@@ -53,6 +55,7 @@ impl fmt::Display for Source {
                 write!(f, "file named by {variable}, {set_in}")
             }
             Self::SigningKeysFile(path) => write!(f, "{}", path.display()),
+            Self::Argument(name) => f.write_str(name),
             Self::DerivedFrom(variable) => write!(f, "derived from {variable}"),
             Self::Default => f.write_str("default"),
         }

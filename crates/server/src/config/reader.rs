@@ -30,6 +30,8 @@ pub(super) struct Reader<'a> {
     environment: &'a Environment,
     found: BTreeMap<&'static str, Found>,
     refused: BTreeSet<&'static str>,
+    /// The only file that is read; none where all sources are.
+    file: Option<PathBuf>,
     notes: Notes,
 }
 
@@ -48,12 +50,61 @@ impl<'a> Reader<'a> {
             environment,
             found: BTreeMap::new(),
             refused: BTreeSet::new(),
+            file: None,
             notes: Notes::default(),
         };
         reader.add(files::environment(environment));
         reader.add(files::dotenv(environment));
         reader.add(files::toml(environment));
+        reader.add_second_file();
         reader
+    }
+
+    /// Reads these settings from one file only, which has the form of `.env` and which `variable`
+    /// names.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub(super) fn of_file(
+        &mut self,
+        variable: &Variable,
+        name: &Path,
+        only: &[Variable],
+    ) -> Result<Self, Noted> {
+        let content = files::read(&self.environment.working_dir.join(name), true)
+            .map_err(|fault| self.problem(variable, fault))?;
+        let mut layer = files::settings_in(name, &content);
+        let belongs = |name: &str| {
+            only.iter().any(|it| {
+                it.name == name || it.file_name().is_some_and(|file_name| file_name == name)
+            })
+        };
+        layer.found.retain(|name, _| belongs(name));
+        let mut reader = Self {
+            environment: self.environment,
+            found: BTreeMap::new(),
+            refused: BTreeSet::new(),
+            file: Some(name.to_owned()),
+            notes: Notes::default(),
+        };
+        reader.add(layer);
+        Ok(reader)
+    }
+
+    /// Takes over what a reader of one file noted.
+    pub(super) fn absorb(&mut self, of_file: Self) {
+        let Notes {
+            problems,
+            warnings,
+            report,
+        } = of_file.notes;
+        self.notes.problems.extend(problems);
+        self.notes.warnings.extend(warnings);
+        // What the file does not give is reported for the first bucket.
+        let given = report
+            .into_iter()
+            .filter(|line| !matches!(line.source, Source::Default | Source::DerivedFrom(_)));
+        self.notes.report.extend(given);
     }
 
     /// A setting with a default, which is written and parsed like any value.
@@ -84,7 +135,7 @@ impl<'a> Reader<'a> {
 
     /// Notes a problem with the value of a setting, or with its absence.
     pub(super) fn problem(&mut self, variable: &Variable, fault: Fault) -> Noted {
-        self.problem_at(variable, self.source_of(variable), fault)
+        self.problem_at(variable, self.place_of(variable), fault)
     }
 
     /// Notes a problem with a setting whose value comes from a place that the layers do not know.
@@ -122,6 +173,17 @@ impl<'a> Reader<'a> {
             .map_or(Source::Default, |found| found.source.clone())
     }
 
+    /// Where the value of a setting stands, or would stand.
+    fn place_of(&self, variable: &Variable) -> Source {
+        match (self.source_of(variable), &self.file) {
+            (Source::Default, Some(file)) => Source::DotEnv {
+                file: file.clone(),
+                line: None,
+            },
+            (source, _) => source,
+        }
+    }
+
     /// Whether nobody gave this setting a value.
     pub(super) fn is_default(&self, variable: &Variable) -> bool {
         self.source_of(variable) == Source::Default
@@ -141,6 +203,29 @@ impl<'a> Reader<'a> {
                 .position(|known| known.name == line.name)
         });
         notes
+    }
+
+    /// The file of a second bucket, when the command line names one.
+    fn add_second_file(&mut self) {
+        let Some(path) = &self.environment.second_file else {
+            return;
+        };
+        let (variable, source) = (
+            &variable::S3_SECOND_FILE,
+            Source::Argument("--target-config"),
+        );
+        match path.to_str() {
+            Some(text) => {
+                let text = text.to_owned();
+                self.refused.remove(variable.name);
+                self.found.insert(variable.name, Found { text, source });
+            }
+            None => {
+                let fault = fault("is not UTF-8 text", "Give the file another name");
+                self.problem_at(variable, source, fault);
+                self.refused.insert(variable.name);
+            }
+        }
     }
 
     fn add(&mut self, mut layer: Layer) {

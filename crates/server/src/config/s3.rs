@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use rustls::RootCertStore;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
+use stockroom_domain::StoreName;
 use stockroom_storage::{Mode, S3Config, Secret};
 
 use super::files;
@@ -18,6 +19,8 @@ use super::variable::{self, Variable};
 /// A bucket and the key to it.
 #[derive(Debug, Clone)]
 pub struct S3Settings {
+    /// The name by which the record knows the bucket.
+    pub name: StoreName,
     /// The server: a scheme, a host and perhaps a port.
     pub endpoint: HttpUrl,
     /// The region that requests are signed for.
@@ -41,6 +44,7 @@ impl S3Settings {
     #[must_use]
     pub fn store_config(&self) -> S3Config {
         S3Config {
+            name: self.name.clone(),
             path_style: self.uses_path_style(),
             public_endpoint: self.public_endpoint.as_ref().map(ToString::to_string),
             ca_pem: self.ca.as_ref().map(|ca| ca.pem.clone()),
@@ -98,8 +102,12 @@ impl fmt::Debug for CaFile {
     }
 }
 
-/// Reads the settings of the bucket; `None` when they are not complete and the mode can do without.
-pub(super) fn read(reader: &mut Reader<'_>, mode: Mode) -> Result<Option<S3Settings>, Noted> {
+/// Reads the settings of a bucket; `None` when they are not complete and nobody needs them.
+/// `needed_by` is the end of a sentence about what is missing.
+pub(super) fn read(
+    reader: &mut Reader<'_>,
+    needed_by: Option<&str>,
+) -> Result<Option<S3Settings>, Noted> {
     let bucket = reader.read_optional(&variable::S3_BUCKET, bucket_name);
     let endpoint = reader.read_optional(&variable::S3_ENDPOINT, |text| {
         endpoint(text, bucket.as_ref().ok().and_then(Option::as_deref))
@@ -119,14 +127,21 @@ pub(super) fn read(reader: &mut Reader<'_>, mode: Mode) -> Result<Option<S3Setti
     });
     let public_endpoint = reader.read_optional(&variable::S3_PUBLIC_ENDPOINT, HttpUrl::parse_root);
     let ca = read_ca_file(reader, &variable::S3_CA_FILE);
+    let name = reader.read(&variable::S3_STORE_NAME, "s3", store_name);
 
-    let endpoint = needed(reader, mode, &variable::S3_ENDPOINT, endpoint);
-    let region = needed(reader, mode, &variable::S3_REGION, region);
-    let bucket = needed(reader, mode, &variable::S3_BUCKET, bucket);
-    let key_id = needed(reader, mode, &variable::S3_KEY_ID, key_id);
-    let application_key = needed(reader, mode, &variable::S3_APPLICATION_KEY, application_key);
+    let endpoint = needed(reader, needed_by, &variable::S3_ENDPOINT, endpoint);
+    let region = needed(reader, needed_by, &variable::S3_REGION, region);
+    let bucket = needed(reader, needed_by, &variable::S3_BUCKET, bucket);
+    let key_id = needed(reader, needed_by, &variable::S3_KEY_ID, key_id);
+    let application_key = needed(
+        reader,
+        needed_by,
+        &variable::S3_APPLICATION_KEY,
+        application_key,
+    );
 
-    let (path_style, public_endpoint, ca) = (path_style?, public_endpoint?, ca?);
+    let (name, path_style) = (name?, path_style?);
+    let (public_endpoint, ca) = (public_endpoint?, ca?);
     let required = (endpoint?, region?, bucket?, key_id?, application_key?);
     let (Some(endpoint), Some(region), Some(bucket), Some(key_id), Some(application_key)) =
         required
@@ -134,6 +149,7 @@ pub(super) fn read(reader: &mut Reader<'_>, mode: Mode) -> Result<Option<S3Setti
         return Ok(None);
     };
     Ok(Some(S3Settings {
+        name,
         endpoint,
         region,
         bucket,
@@ -145,17 +161,16 @@ pub(super) fn read(reader: &mut Reader<'_>, mode: Mode) -> Result<Option<S3Setti
     }))
 }
 
-/// A value that the modes `s3` and `hybrid` cannot do without.
+/// A value that somebody may be unable to do without.
 fn needed<T>(
     reader: &mut Reader<'_>,
-    mode: Mode,
+    needed_by: Option<&str>,
     variable: &Variable,
     value: Result<Option<T>, Noted>,
 ) -> Result<Option<T>, Noted> {
     let value = value?;
-    if value.is_none() && mode != Mode::Local {
-        let mode = mode.as_str();
-        let wrong = format!("is not set, and STORAGE_MODE={mode} needs it");
+    if let (None, Some(needed_by)) = (&value, needed_by) {
+        let wrong = format!("is not set, and {needed_by}");
         let mut fix = format!("Set it, or {}_FILE to a file that holds it", variable.name);
         if *variable == variable::S3_REGION {
             fix.push_str(
@@ -237,6 +252,20 @@ fn region_name(text: &str) -> Result<String, Fault> {
         ));
     }
     Ok(text.to_owned())
+}
+
+/// A name for a bucket in the record. The folder has one already, and both together are a mode.
+fn store_name(text: &str) -> Result<StoreName, Fault> {
+    let name = text
+        .parse::<StoreName>()
+        .ok()
+        .filter(|name| *name != StoreName::LOCAL && name.as_str() != Mode::Hybrid.as_str());
+    name.ok_or_else(|| {
+        fault(
+            "is no name for a bucket",
+            "Write 1 to 32 lower-case letters, digits and hyphens, and neither local nor hybrid",
+        )
+    })
 }
 
 fn key_part(text: &str) -> Result<Secret, Fault> {
@@ -338,6 +367,7 @@ mod tests {
     #[test]
     fn only_aws_gets_host_names_by_itself() {
         let settings = |endpoint: &str, path_style| S3Settings {
+            name: StoreName::S3,
             endpoint: HttpUrl::parse_root(endpoint).expect("an endpoint"),
             region: "r".to_owned(),
             bucket: "abc".to_owned(),

@@ -3,11 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use stockroom_domain::StoreName;
 use stockroom_storage::{Ack, Mode, ReadOrder};
 
 use super::problem::{Fault, fault};
 use super::reader::{Noted, Reader};
 use super::s3::{self, S3Settings};
+use super::second;
 use super::values::{choice, duration_within};
 use super::variable;
 
@@ -21,12 +23,32 @@ pub struct StorageSettings {
     /// The bucket. Always there in the modes `s3` and `hybrid`; in the mode `local` when its
     /// settings are complete, for a migration to it.
     pub s3: Option<S3Settings>,
+    /// Another bucket: the one that objects are moved to, or that they came from.
+    pub second: Option<S3Settings>,
     /// The store that reads try first in the mode `hybrid`.
     pub hybrid_read: ReadOrder,
     /// What an upload waits for in the mode `hybrid`.
     pub hybrid_ack: Ack,
     /// How long the bytes of a deleted object stay.
     pub delete_grace: Duration,
+}
+
+impl StorageSettings {
+    /// The buckets, that of the mode first.
+    pub fn buckets(&self) -> impl Iterator<Item = &S3Settings> {
+        self.s3.iter().chain(&self.second)
+    }
+
+    /// The names of the stores that a new object is written to.
+    #[must_use]
+    pub fn of_the_mode(&self) -> Vec<StoreName> {
+        let local = (self.mode != Mode::S3).then_some(StoreName::LOCAL);
+        let s3 = self.s3.as_ref().filter(|_| self.mode != Mode::Local);
+        local
+            .into_iter()
+            .chain(s3.map(|s3| s3.name.clone()))
+            .collect()
+    }
 }
 
 pub(super) fn read(reader: &mut Reader<'_>, data_dir: &Path) -> Result<StorageSettings, Noted> {
@@ -46,7 +68,12 @@ pub(super) fn read(reader: &mut Reader<'_>, data_dir: &Path) -> Result<StorageSe
         read_folder(reader, &variable::STORAGE_DIR, "")
     };
     // Without a mode there is already one problem; missing S3 settings may be none.
-    let s3 = s3::read(reader, mode.unwrap_or(Mode::Local));
+    let needed_by = match mode {
+        Ok(mode @ (Mode::S3 | Mode::Hybrid)) => Some(format!("STORAGE_MODE={mode} needs it")),
+        Ok(Mode::Local) | Err(Noted) => None,
+    };
+    let s3 = s3::read(reader, needed_by.as_deref());
+    let second = second::read(reader, s3.as_ref().ok().and_then(Option::as_ref));
     let hybrid_read = reader.read(
         &variable::HYBRID_READ,
         ReadOrder::default().as_str(),
@@ -65,6 +92,7 @@ pub(super) fn read(reader: &mut Reader<'_>, data_dir: &Path) -> Result<StorageSe
         mode: mode?,
         dir: dir?,
         s3: s3?,
+        second: second?,
         hybrid_read: hybrid_read?,
         hybrid_ack: hybrid_ack?,
         delete_grace: delete_grace?,

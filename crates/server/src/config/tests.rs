@@ -265,6 +265,8 @@ fn every_setting_with_a_bad_value_is_named_once_with_its_source() {
         ("S3_PATH_STYLE", "yes"),
         ("S3_PUBLIC_ENDPOINT", "https://cdn.example.com/bucket"),
         ("S3_CA_FILE", "missing.pem"),
+        ("S3_STORE_NAME", "local"),
+        ("S3_SECOND_FILE", "missing.env"),
         ("HYBRID_READ", "fastest"),
         ("HYBRID_ACK", "none"),
         ("DELETE_GRACE", "7"),
@@ -340,6 +342,113 @@ fn every_setting_with_a_bad_value_is_named_once_with_its_source() {
             .all(|problem| at(problem).starts_with("stockroom.toml line "))
     );
     assert!(!shown(&problems).contains("canary"));
+}
+
+#[test]
+fn a_second_bucket_has_a_file_of_its_own() {
+    const MAIN: [(&str, &str); 8] = [
+        ("STORAGE_MODE", "s3"),
+        ("S3_ENDPOINT", "https://s3.us-west-004.backblazeb2.com"),
+        ("S3_BUCKET", "first-bucket"),
+        ("S3_KEY_ID", "canary-id"),
+        ("S3_APPLICATION_KEY", "canary-key"),
+        ("S3_PUBLIC_ENDPOINT", "https://cdn.example.com"),
+        ("S3_STORE_NAME", "b2"),
+        ("S3_SECOND_FILE", "next.env"),
+    ];
+    const SECOND: &str = "# The shop's next home\nSTORAGE_MODE=local\nS3_STORE_NAME=r2\n\
+        S3_ENDPOINT=https://r2.example.com\nS3_REGION=auto\nS3_BUCKET=second-bucket\n\
+        S3_KEY_ID=canary-other\nS3_APPLICATION_KEY_FILE=key.txt\n";
+    let setup = Setup::new(&MAIN)
+        .file("next.env", SECOND)
+        .file("key.txt", "canary-other-key\n");
+    let loaded = setup.load();
+    let storage = &loaded.config.storage;
+    let names: Vec<&str> = storage.buckets().map(|it| it.name.as_str()).collect();
+    assert_eq!((storage.mode, names), (Mode::S3, vec!["b2", "r2"]));
+    assert_eq!(storage.of_the_mode(), ["b2".parse().expect("a name")]);
+    let second = storage.second.as_ref().expect("a second bucket");
+    assert_eq!(second.bucket, "second-bucket");
+    assert_eq!(second.application_key.expose(), "canary-other-key");
+    // What stands in other places is about the first bucket only.
+    assert!(second.public_endpoint.is_none());
+    let report = format!("{:?}", loaded.report());
+    assert!(!report.contains("canary"), "{report}");
+    let buckets = loaded.report().iter().filter(|it| it.name == "S3_BUCKET");
+    let buckets: Vec<String> = buckets
+        .map(|it| format!("{} {}", it.value, it.source))
+        .collect();
+    assert_eq!(
+        buckets,
+        ["first-bucket environment", "second-bucket next.env line 6"]
+    );
+
+    // The command line goes before.
+    let mut elsewhere = setup;
+    elsewhere.environment.second_file = Some("absent.env".into());
+    let problems = shown(&elsewhere.problems());
+    assert!(
+        problems.starts_with("S3_SECOND_FILE (--target-config) cannot be read"),
+        "{problems}"
+    );
+
+    for (change, blamed, wrong) in [
+        (("S3_STORE_NAME=r2\n", ""), "S3_STORE_NAME", None),
+        (
+            ("S3_STORE_NAME=r2", "S3_STORE_NAME=b2"),
+            "S3_STORE_NAME",
+            Some("as well"),
+        ),
+        (
+            ("S3_STORE_NAME=r2", "S3_STORE_NAME=hybrid"),
+            "S3_STORE_NAME",
+            Some("no name"),
+        ),
+        (
+            ("S3_REGION=auto\n", ""),
+            "S3_REGION",
+            Some("a second bucket needs it"),
+        ),
+        (
+            ("S3_REGION", "S3_REGON"),
+            "S3_REGON",
+            Some("is not a setting"),
+        ),
+        (
+            ("S3_BUCKET=second-bucket", "S3_BUCKET"),
+            "next.env line 6",
+            Some("has no `=`"),
+        ),
+        (
+            ("key.txt", "absent.txt"),
+            "S3_APPLICATION_KEY",
+            Some("cannot be read"),
+        ),
+    ] {
+        let text = SECOND.replace(change.0, change.1);
+        let setup = Setup::new(&MAIN)
+            .file("next.env", text)
+            .file("key.txt", "canary");
+        let Some(wrong) = wrong else {
+            // Its usual name is free here.
+            let names = setup.load().config.storage;
+            assert_eq!(names.second.expect("a bucket").name.as_str(), "s3");
+            continue;
+        };
+        let problems = setup.problems();
+        let problem = problems.iter().find(|it| it.detail().contains(wrong));
+        let problem = problem.unwrap_or_else(|| panic!("{}", shown(&problems)));
+        assert!(problem.detail().contains(blamed), "{problem}");
+        assert!(problem.detail().contains("next.env"), "{problem}");
+        assert!(!problem.detail().contains("canary"), "{problem}");
+    }
+    let same = SECOND
+        .replace("https://r2.example.com", MAIN[1].1)
+        .replace("second-bucket", MAIN[2].1);
+    let setup = Setup::new(&MAIN)
+        .file("next.env", same)
+        .file("key.txt", "canary");
+    assert_eq!(setup.blamed(), ["S3_BUCKET"]);
 }
 
 #[test]

@@ -60,6 +60,8 @@ pub(super) const S3_APPLICATION_KEY: Variable = Variable::named("S3_APPLICATION_
 pub(super) const S3_PATH_STYLE: Variable = Variable::named("S3_PATH_STYLE");
 pub(super) const S3_PUBLIC_ENDPOINT: Variable = Variable::named("S3_PUBLIC_ENDPOINT").or_none();
 pub(super) const S3_CA_FILE: Variable = Variable::named("S3_CA_FILE").or_none();
+pub(super) const S3_STORE_NAME: Variable = Variable::named("S3_STORE_NAME");
+pub(super) const S3_SECOND_FILE: Variable = Variable::named("S3_SECOND_FILE").or_none();
 pub(super) const HYBRID_READ: Variable = Variable::named("HYBRID_READ");
 pub(super) const HYBRID_ACK: Variable = Variable::named("HYBRID_ACK");
 pub(super) const DELETE_GRACE: Variable = Variable::named("DELETE_GRACE");
@@ -96,7 +98,7 @@ pub(super) const LOG: Variable = Variable::named("LOG");
 pub(super) const LOG_FORMAT: Variable = Variable::named("LOG_FORMAT");
 
 /// All settings. What is not in this list is read from nowhere.
-pub(super) const ALL: [Variable; 38] = [
+pub(super) const ALL: [Variable; 40] = [
     DATA_DIR,
     STORAGE_MODE,
     STORAGE_DIR,
@@ -108,6 +110,8 @@ pub(super) const ALL: [Variable; 38] = [
     S3_PATH_STYLE,
     S3_PUBLIC_ENDPOINT,
     S3_CA_FILE,
+    S3_STORE_NAME,
+    S3_SECOND_FILE,
     HYBRID_READ,
     HYBRID_ACK,
     DELETE_GRACE,
@@ -155,6 +159,19 @@ pub(super) fn has_our_prefix(name: &str) -> bool {
         .iter()
         .any(|prefix| name.starts_with(prefix))
 }
+
+/// The settings of one bucket: what the file of a second one may hold.
+pub(super) const OF_A_BUCKET: [Variable; 9] = [
+    S3_ENDPOINT,
+    S3_REGION,
+    S3_BUCKET,
+    S3_KEY_ID,
+    S3_APPLICATION_KEY,
+    S3_PATH_STYLE,
+    S3_PUBLIC_ENDPOINT,
+    S3_CA_FILE,
+    S3_STORE_NAME,
+];
 
 /// The setting that was probably meant by a name that is not known.
 pub(super) fn suggestion(unknown: &str) -> Option<String> {

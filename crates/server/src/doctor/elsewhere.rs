@@ -5,23 +5,23 @@ use stockroom_domain::{KeyPrefix, StoreName};
 use stockroom_storage::Mode;
 
 use super::finding::Finding;
+use crate::config::StorageSettings;
 
 /// Counts, for each store of the mode, the objects that have no copy there. What cannot be counted is
 /// told of elsewhere. This looks at all objects: about a second for a million.
-pub(super) async fn examine(catalog: &Catalog, mode: Mode, findings: &mut Vec<Finding>) {
-    let stores: &[StoreName] = match mode {
-        Mode::Local => &[StoreName::LOCAL],
-        Mode::S3 => &[StoreName::S3],
-        Mode::Hybrid => &[StoreName::LOCAL, StoreName::S3],
-    };
-    for store in stores {
+pub(super) async fn examine(
+    catalog: &Catalog,
+    storage: &StorageSettings,
+    findings: &mut Vec<Finding>,
+) {
+    for store in &storage.of_the_mode() {
         let counts = catalog.plan_counts(store, &KeyPrefix::all()).await;
         let elsewhere = counts.map_or(0, |counts| counts.to_copy);
         // What is owed is told of with what the store owes.
         let owed = catalog.count_owed(store).await.unwrap_or(0);
         let left = elsewhere.saturating_sub(owed);
         if left > 0 {
-            findings.push(of_store(store, mode, left));
+            findings.push(of_store(store, storage.mode, left));
         }
     }
 }

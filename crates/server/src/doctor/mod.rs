@@ -63,15 +63,15 @@ pub async fn examine(
         let dir = &config.storage.dir;
         findings.extend(folder::examine(folder::STORAGE, dir, surroundings.probe_name()).await);
     }
-    let s3 = match &config.storage.s3 {
-        Some(settings) => bucket::examine(settings, &surroundings, &mut findings).await,
-        None => None,
-    };
+    let mut buckets = Vec::new();
+    for settings in config.storage.buckets() {
+        buckets.extend(bucket::examine(settings, &surroundings, &mut findings).await);
+    }
     if let Some(catalog) = database::examine(&config.database, &mut findings).await {
-        let mut stores = record::Stores::open(&config.storage.dir, s3, &surroundings);
+        let mut stores = record::Stores::open(&config.storage.dir, buckets, &surroundings);
         identity::examine(&catalog, &mut stores, &mut findings).await;
         owed::examine(&catalog, clock.now(), &mut findings).await;
-        elsewhere::examine(&catalog, config.storage.mode, &mut findings).await;
+        elsewhere::examine(&catalog, &config.storage, &mut findings).await;
         endpoints::examine(&catalog, clock.now(), &mut findings).await;
         record::examine(&catalog, &stores, entropy, &mut findings).await;
         catalog.close().await;

@@ -30,10 +30,14 @@ pub(super) struct Stores {
 }
 
 impl Stores {
-    /// The bucket, and the folder where a store was made in it: opening one makes folders.
-    pub(super) fn open(dir: &Path, s3: Option<Arc<S3Store>>, surroundings: &Surroundings) -> Self {
+    /// The buckets, and the folder where a store was made in it: opening one makes folders.
+    pub(super) fn open(
+        dir: &Path,
+        buckets: Vec<Arc<S3Store>>,
+        surroundings: &Surroundings,
+    ) -> Self {
         let mut open = BTreeMap::new();
-        if let Some(s3) = s3 {
+        for s3 in buckets {
             open.insert(s3.name().clone(), s3 as Arc<dyn Store>);
         }
         let options = LocalOptions::default()

@@ -41,9 +41,10 @@ pub async fn run_for_migration(app: App) {
 /// Does everything that is due once; whether there was anything that succeeded, so that more of
 /// it may be due.
 pub async fn round(app: &App) -> bool {
-    let placed = placing(app).await;
-    let cleared = clearing(app).await;
-    let scrubbed = scrubbing(app).await;
+    // In boxes, as in `repeat`.
+    let placed = Box::pin(placing(app)).await;
+    let cleared = Box::pin(clearing(app)).await;
+    let scrubbed = Box::pin(scrubbing(app)).await;
     placed || cleared || scrubbed
 }
 

@@ -7,7 +7,6 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::future::join_all;
 use serde::{Deserialize, Serialize};
 use stockroom_catalog::{Catalog, CatalogError};
 use stockroom_domain::{Category, Key, StoreName};
@@ -70,6 +69,18 @@ pub enum LookError {
     Catalog(#[from] CatalogError),
 }
 
+/// Why a store cannot be taken over.
+#[derive(Debug, thiserror::Error)]
+pub enum AcceptError {
+    /// Nothing is known of it, or nothing could be written down.
+    #[error("{0}")]
+    Look(#[from] LookError),
+    /// The record knows it by another name. Under two names it would be emptied when it is freed
+    /// under one of them.
+    #[error("it is the store {0} as well")]
+    Taken(StoreName),
+}
+
 /// Whether bytes may be deleted from the store now.
 #[must_use]
 pub fn may_delete(store: &GuardedStore) -> bool {
@@ -97,7 +108,11 @@ pub async fn settle_all(app: &App) {
         Identity::Unknown => store.is_available(),
         Identity::Foreign => looks_again,
     });
-    join_all(unsettled.map(|store| settle(app, store))).await;
+    // One after the other: if two names lead to the same bucket, the second look has to find the id
+    // that the first one wrote.
+    for store in unsettled {
+        settle(app, store).await;
+    }
 }
 
 /// Looks at a store and tells its guard what was seen.
@@ -189,19 +204,31 @@ pub async fn compare(catalog: &Catalog, store: &dyn Store) -> Result<Comparison,
 /// compared with the record by a verification, not here.
 ///
 /// # Errors
-/// When the store or the catalog fails.
-pub async fn accept(app: &App, store: &GuardedStore) -> Result<(), LookError> {
+/// When the store or the catalog fails, or the store has another name, too.
+pub async fn accept(app: &App, store: &GuardedStore) -> Result<(), AcceptError> {
     let name = store.name();
     store.set_identity(Identity::Unknown);
-    match read_label(store).await? {
-        Some(found) => app.catalog.adopt_store_id(name, &found).await?,
+    match read_label(store).await.map_err(LookError::from)? {
+        Some(found) => adopt(app, name, &found).await?,
         None => {
-            let id = first_id(app, name).await?;
-            write_label(store, &id).await?;
+            let id = first_id(app, name).await.map_err(LookError::from)?;
+            write_label(store, &id).await.map_err(LookError::from)?;
         }
     }
     store.set_identity(Identity::Ours);
     Ok(())
+}
+
+async fn adopt(app: &App, name: &StoreName, found: &str) -> Result<(), AcceptError> {
+    let others = app.stores.iter().map(|store| store.name());
+    for other in others.filter(|other| *other != name) {
+        let id = app.catalog.store_id(other).await.map_err(LookError::from)?;
+        if id.as_deref() == Some(found) {
+            return Err(AcceptError::Taken(other.clone()));
+        }
+    }
+    let adopted = app.catalog.adopt_store_id(name, found).await;
+    Ok(adopted.map_err(LookError::from)?)
 }
 
 /// The id that the catalog has for a store, made now if there is none.

@@ -10,7 +10,7 @@ use stockroom_domain::{Key, KeyPrefix, ObjectState, PlacementState, Timestamp};
 use stockroom_storage::{Error, S3Store, Store, UnfinishedUpload};
 
 use super::lease;
-use crate::app::App;
+use crate::app::{App, Bucket};
 use crate::workers::identity;
 
 /// How many rows are claimed at once.
@@ -104,13 +104,22 @@ async fn remove_staged(app: &App) {
 
 /// Gives up uploads in parts that nobody owns; how many.
 async fn abort_uploads(app: &App) -> Result<usize, CatalogError> {
-    let Some(s3) = &app.s3 else { return Ok(0) };
-    let is_ours = app
-        .store(s3.name())
-        .is_some_and(|it| identity::may_delete(&it));
-    if !is_ours || !app.uploads_looked_at.is_due(app.clock.now(), LOOK_INTERVAL) {
+    let is_ours = |bucket: &&Bucket| {
+        app.store(&bucket.settings.name)
+            .is_some_and(|it| identity::may_delete(&it))
+    };
+    let ours: Vec<&Bucket> = app.buckets.iter().filter(is_ours).collect();
+    if ours.is_empty() || !app.uploads_looked_at.is_due(app.clock.now(), LOOK_INTERVAL) {
         return Ok(0);
     }
+    let mut aborted = 0;
+    for bucket in ours {
+        aborted += abort_uploads_in(app, &bucket.store).await?;
+    }
+    Ok(aborted)
+}
+
+async fn abort_uploads_in(app: &App, s3: &S3Store) -> Result<usize, CatalogError> {
     let newest = app.clock.now().before(UPLOAD_AGE);
     let mut batches = s3
         .unfinished_uploads(&KeyPrefix::all())
@@ -121,7 +130,7 @@ async fn abort_uploads(app: &App) -> Result<usize, CatalogError> {
         match batch {
             Ok(uploads) => aborted += abort_unowned(app, s3, uploads).await?,
             Err(error) => {
-                tracing::warn!(error = %error.1, "the bucket's unfinished uploads cannot be listed");
+                tracing::warn!(error = %error.1, store = %s3.name(), "the bucket's unfinished uploads cannot be listed");
                 app.uploads_looked_at.forget();
                 break;
             }

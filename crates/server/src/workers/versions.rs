@@ -9,10 +9,10 @@ use crate::app::App;
 /// it replaced, or the same bytes once more, because a request whose answer was lost and its
 /// repetition both took effect. Nobody reads them, so a failure is left to the next look.
 pub(super) async fn remove_old_versions(app: &App, store: &GuardedStore, object: &ObjectRow) {
-    let Some(s3) = app.s3.as_ref().filter(|s3| s3.name() == store.name()) else {
+    let Some(bucket) = app.bucket(store.name()) else {
         return;
     };
-    if let Err(error) = s3.remove_old_versions(&object.location).await {
+    if let Err(error) = bucket.store.remove_old_versions(&object.location).await {
         tracing::warn!(%error, "older versions stay in the bucket until the next look");
     }
 }

@@ -8,6 +8,7 @@
 )]
 
 mod place;
+mod second;
 mod server;
 
 use std::collections::BTreeMap;

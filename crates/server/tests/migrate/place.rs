@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use stockroom_domain::{
 use tempfile::TempDir;
 
 /// The key of the object by which a store is known.
-const STORE_ID: &str = "models/.stockroom/store-id";
+pub(crate) const STORE_ID: &str = "models/.stockroom/store-id";
 
 /// The bytes of files by their keys.
 pub(crate) type Files = BTreeMap<String, Vec<u8>>;
@@ -29,6 +29,7 @@ pub(crate) struct Place {
     folder: Arc<TempDir>,
     s3: Arc<ChaosS3>,
     mode: &'static str,
+    other_settings: Vec<(&'static str, String)>,
 }
 
 /// How the program ended, always with `--json`.
@@ -98,7 +99,21 @@ impl Place {
             folder: Arc::new(tempfile::tempdir().unwrap()),
             s3: Arc::new(ChaosS3::start(Options::b2()).await.unwrap()),
             mode: "local",
+            other_settings: Vec::new(),
         }
+    }
+
+    /// The same shop with these settings instead of its own.
+    pub(crate) fn with_settings(self, other_settings: Vec<(&'static str, String)>) -> Self {
+        Self {
+            other_settings,
+            ..self
+        }
+    }
+
+    /// The folder in which the program runs.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// The same shop in another mode.
@@ -112,7 +127,7 @@ impl Place {
 
     fn settings(&self) -> Vec<(&'static str, String)> {
         let data_dir = self.folder.path().join("data").display().to_string();
-        vec![
+        let mut settings = vec![
             ("DATA_DIR", data_dir),
             ("STORAGE_MODE", self.mode.to_owned()),
             ("LISTEN", "127.0.0.1:0".to_owned()),
@@ -122,7 +137,10 @@ impl Place {
             ("S3_BUCKET", self.s3.bucket().to_owned()),
             ("S3_KEY_ID", self.s3.key_id().to_owned()),
             ("S3_APPLICATION_KEY", self.s3.application_key().to_owned()),
-        ]
+        ];
+        settings.retain(|(name, _)| self.other_settings.iter().all(|(other, _)| other != name));
+        settings.extend(self.other_settings.clone());
+        settings
     }
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {

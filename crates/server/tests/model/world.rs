@@ -12,7 +12,7 @@ use std::time::Duration;
 use chaos_s3::{ChaosS3, Options};
 use http::Method;
 use reqwest::RequestBuilder;
-use stockroom::app::{App, Parts};
+use stockroom::app::{App, Bucket, Parts};
 use stockroom::assemble;
 use stockroom::config::{Config, EngineSettings};
 use stockroom::http::routes;
@@ -228,7 +228,10 @@ async fn assembled(config: &Config, clock: Arc<WorldClock>) -> App {
             entropy,
             Arc::<_>::clone(&usual.metrics) as _,
         );
-        Arc::new(store.unwrap())
+        Bucket {
+            store: Arc::new(store.unwrap()),
+            settings: settings.clone(),
+        }
     });
     let guard = |store: Arc<dyn Store>| {
         let recovered = Arc::clone(&usual.engine_bell);
@@ -241,7 +244,7 @@ async fn assembled(config: &Config, clock: Arc<WorldClock>) -> App {
         GuardedStore::new(store, options)
     };
     let local = usual.local.clone().map(|store| guard(store));
-    let bucket = s3.clone().map(|store| guard(store));
+    let bucket = s3.as_ref().map(|s3| guard(Arc::clone(&s3.store) as _));
     let storage = match (config.storage.mode, &local, &bucket) {
         (Mode::Local, Some(local), _) => Storage::local(Arc::clone(local) as _),
         (Mode::S3, _, Some(bucket)) => Storage::s3(Arc::clone(bucket) as _),
@@ -257,7 +260,7 @@ async fn assembled(config: &Config, clock: Arc<WorldClock>) -> App {
     App::new(Parts {
         storage,
         stores: local.into_iter().chain(bucket).collect(),
-        s3,
+        buckets: s3.into_iter().collect(),
         clock,
         scrub: Budgets::new(&unhurried(usual.engine)),
         ..usual

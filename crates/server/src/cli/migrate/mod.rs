@@ -4,6 +4,7 @@ mod plan;
 mod run;
 mod status;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -36,12 +37,26 @@ pub enum MigrateCommand {
     Rollback(RollbackArgs),
 }
 
+/// What to do about a migration, and with which bucket.
+#[derive(Debug, Args)]
+pub struct MigrateArgs {
+    /// A file with the S3_ settings of another bucket, which is what --to s3 means then;
+    /// S3_SECOND_FILE when left out
+    #[arg(long, global = true, value_name = "FILE")]
+    pub target_config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: MigrateCommand,
+}
+
 /// Where objects are to be, and which.
 #[derive(Debug, Args)]
 pub struct Scope {
-    /// The store that objects are to be moved to: s3 or local
+    /// The store that objects are to be moved to: s3, local, or the S3_STORE_NAME of a bucket
     #[arg(long, value_name = "STORE")]
     to: StoreName,
+    /// The store that objects leave; needed where there are several
+    #[arg(long, value_name = "STORE")]
+    from: Option<StoreName>,
     /// Only objects whose keys begin like this
     #[arg(long, value_name = "PREFIX", default_value = "")]
     prefix: KeyPrefix,
@@ -72,6 +87,18 @@ pub struct RollbackArgs {
     detach: bool,
 }
 
+impl Scope {
+    /// With the file of another bucket, `s3` is that bucket.
+    fn settle(&mut self, context: &Context, is_elsewhere: bool) {
+        if let Some(second) = &context.loaded.config.storage.second
+            && is_elsewhere
+            && self.to == StoreName::S3
+        {
+            self.to = second.name.clone();
+        }
+    }
+}
+
 fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).map_err(str::to_owned)
 }
@@ -80,10 +107,17 @@ fn duration(text: &str) -> Result<Duration, String> {
 ///
 /// # Errors
 /// There is no such migration, or it cannot do that now; the database fails.
-pub async fn run(context: &Context, command: MigrateCommand) -> Result<Exit, CliError> {
-    match command {
-        MigrateCommand::Plan(args) => plan::run(context, args).await,
-        MigrateCommand::Run(args) => run::run(context, args).await,
+pub async fn run(context: &Context, args: MigrateArgs) -> Result<Exit, CliError> {
+    let is_elsewhere = args.target_config.is_some();
+    match args.command {
+        MigrateCommand::Plan(mut args) => {
+            args.scope.settle(context, is_elsewhere);
+            plan::run(context, args).await
+        }
+        MigrateCommand::Run(mut args) => {
+            args.scope.settle(context, is_elsewhere);
+            run::run(context, args).await
+        }
         MigrateCommand::Status(args) => status::run(context, args).await,
         MigrateCommand::Pause => changed(context, async |app| flow::pause(app).await).await,
         MigrateCommand::Resume => changed(context, async |app| flow::resume(app).await).await,
@@ -139,6 +173,21 @@ impl From<MigrateError> for CliError {
                 "Configure both stores: the one that objects are on and the one they are to go to."
                     .to_owned(),
             ),
+            MigrateError::ForeignStore { store, .. } => (
+                "foreign_store",
+                format!(
+                    "Check the settings of {store}: bucket, endpoint and database belong together; \
+                     stockroom doctor looks closer. If the store was replaced on purpose, run \
+                     stockroom verify --accept-store {store}."
+                ),
+            ),
+            MigrateError::SeveralSources(_) => (
+                "usage",
+                "Say which of them the objects leave, with --from.".to_owned(),
+            ),
+            MigrateError::ToItself(_) => {
+                ("usage", "Say another store with --from or --to.".to_owned())
+            }
             MigrateError::None => (
                 "not_found",
                 "stockroom migrate run --to s3 begins one.".to_owned(),
@@ -158,16 +207,20 @@ impl From<MigrateError> for CliError {
                 "stockroom migrate run --fresh begins another one.".to_owned(),
             ),
             MigrateError::OtherSource(source) => ("usage", format!("Say --from {source}.")),
-            MigrateError::InMode(store) => {
-                let mode = match store == StoreName::LOCAL {
-                    true => "s3",
-                    false => "local",
+            MigrateError::InMode { store, other } => {
+                let settings = match (store == StoreName::LOCAL, other == StoreName::LOCAL) {
+                    (true, _) => "Set STORAGE_MODE=s3".to_owned(),
+                    (_, true) => "Set STORAGE_MODE=local".to_owned(),
+                    _ => format!(
+                        "Let the S3_ settings name {other} and S3_SECOND_FILE a file with those of \
+                         {store}, each with its S3_STORE_NAME"
+                    ),
                 };
                 (
                     "in_mode",
                     format!(
-                        "Set STORAGE_MODE={mode}, start the servers again, run stockroom migrate \
-                         run once more for what came meanwhile, and then repeat this."
+                        "{settings}, start the servers again, run stockroom migrate run once more \
+                         for what came meanwhile, and then repeat this."
                     ),
                 )
             }

@@ -8,13 +8,13 @@ use super::super::error::CliError;
 use super::super::{Context, settle};
 use super::Scope;
 use crate::exit::Exit;
-use crate::flows::migrate::plan::{Plan, plan};
+use crate::flows::migrate::plan::{Cost, Plan, plan};
 
 /// What would be moved.
 #[derive(Debug, Args)]
 pub struct PlanArgs {
     #[command(flatten)]
-    scope: Scope,
+    pub(super) scope: Scope,
     /// Do not list the target, which takes a request for each thousand objects there
     #[arg(long)]
     no_listing: bool,
@@ -31,7 +31,8 @@ pub(super) async fn show(
     lists_target: bool,
 ) -> Result<Exit, CliError> {
     let app = context.app().await?;
-    let outcome = plan(&app, &scope.to, &scope.prefix, lists_target).await;
+    let from = scope.from.as_ref();
+    let outcome = plan(&app, &scope.to, from, &scope.prefix, lists_target).await;
     let concurrency = app.engine.concurrency;
     settle(&app).await;
     let plan = outcome?;
@@ -61,8 +62,8 @@ fn record(plan: &Plan, concurrency: usize) -> Value {
         "bytes_per_second": plan.rate.as_ref().ok().map(|it| it.bytes_per_second.round()),
         "seconds": plan.duration(concurrency).map(|it| it.as_secs()),
         "problem": plan.rate.as_ref().err(),
-        "usd_per_month_before": plan.cost.map(|it| it.before_usd),
-        "usd_per_month_after": plan.cost.map(|it| it.after_usd),
+        "usd_per_month_before": plan.cost.as_ref().map(|it| it.before_usd),
+        "usd_per_month_after": plan.cost.as_ref().map(|it| it.after_usd),
     })
 }
 
@@ -107,17 +108,25 @@ fn lines(plan: &Plan, concurrency: usize) -> Vec<String> {
     }
     lines.push(match &plan.cost {
         Some(cost) => format!(
-            "Keeping the bytes at {} costs about {:.2} USD a month now and {:.2} afterwards, at {} \
-             USD for a GB (as of {}); requests and traffic are not counted.",
-            cost.price.provider,
+            "Keeping the bytes costs about {:.2} USD a month now and {:.2} afterwards, with {}; \
+             requests and traffic are not counted.",
             cost.before_usd,
             cost.after_usd,
-            cost.price.usd_per_gb_month,
-            cost.price.as_of
+            prices(cost),
         ),
         None => "What the bucket costs is not known for its endpoint.".to_owned(),
     });
     lines
+}
+
+fn prices(cost: &Cost) -> String {
+    let prices = cost.prices.iter().map(|price| {
+        format!(
+            "{} USD for a GB at {} (as of {})",
+            price.usd_per_gb_month, price.provider, price.as_of
+        )
+    });
+    prices.collect::<Vec<_>>().join(" and ")
 }
 
 fn in_the_way(plan: &Plan) -> Vec<String> {

@@ -26,7 +26,7 @@ const NAMED: u64 = 20;
 #[derive(Debug, Args)]
 pub struct RunArgs {
     #[command(flatten)]
-    scope: Scope,
+    pub(super) scope: Scope,
     /// How many bytes to move in a second at most, such as 20MB or 20MB/s
     #[arg(long, value_name = "RATE", value_parser = rate)]
     max_rate: Option<u64>,
@@ -81,6 +81,7 @@ async fn begin_and_work(context: &Context, app: &App, args: &RunArgs) -> Result<
     let says_limits = args.max_rate.is_some() || args.hours.is_some();
     let request = Request {
         target: args.scope.to.clone(),
+        source: args.scope.from.clone(),
         prefix: args.scope.prefix.clone(),
         limits: says_limits.then(|| MigrationLimits {
             max_bytes_per_second: args.max_rate,

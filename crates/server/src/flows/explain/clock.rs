@@ -22,9 +22,9 @@ pub(super) async fn examine(
     is_whole: bool,
 ) -> Outcome {
     let app = surroundings.app;
-    let bucket = match &app.s3_settings {
-        Some(settings) => Some(match surroundings.trust(settings) {
-            Ok(trust) => clock::examine(settings, trust.clone(), &*app.clock).await,
+    let bucket = match surroundings.ways.first() {
+        Some(way) => Some(match way.trust() {
+            Ok(trust) => clock::examine(way.settings(), trust.clone(), &*app.clock).await,
             Err(finding) => Err(finding.clone()),
         }),
         None => None,

@@ -87,8 +87,12 @@ async fn failed(surroundings: &Surroundings<'_>, store: &GuardedStore, error: &E
             None => Copy::Wrong("is not there".to_owned()),
         },
         _ if is_wrong(error) => Copy::Wrong(format!("is damaged: {detail}")),
-        ErrorKind::Denied if *error.store() == StoreName::S3 => {
-            match surroundings.refusal().await {
+        ErrorKind::Denied if *error.store() != StoreName::LOCAL => {
+            let refusal = match surroundings.way(error.store()) {
+                Some(way) => way.refusal().await,
+                None => None,
+            };
+            match refusal {
                 Some(finding) => told(finding),
                 None => Copy::Unknown {
                     why: detail,

@@ -11,9 +11,10 @@ use url::{Host, Url};
 
 use super::Surroundings;
 use super::chain::{Outcome, State};
+use super::way::Way;
 use crate::app::App;
 use crate::doctor::finding::clause;
-use crate::flows::deliver::{self, Delivery, LinkTo, Presentation};
+use crate::flows::deliver::{self, Delivery, Link, LinkTo, Presentation};
 use crate::flows::error::FlowError;
 
 /// How long the URL lives: as long as one that a buyer gets, so that clocks which differ make no
@@ -30,8 +31,8 @@ pub(super) async fn examine(
     bytes: State,
 ) -> Outcome {
     let app = surroundings.app;
-    let signed = match sign(app, asset).await {
-        Ok(signed) => signed,
+    let Link { signed, store, .. } = match sign(app, asset).await {
+        Ok(link) => link,
         Err(error) => {
             return Outcome::broken(
                 format!("No link can be made: {error}."),
@@ -46,21 +47,21 @@ pub(super) async fn examine(
             "Not tried: the bucket would sign it, and has no copy that is known to be well.",
         ),
         None => {
-            let outcome = presigned(surroundings, asset, &signed).await;
+            let way = store.and_then(|name| surroundings.way(&name));
+            let outcome = presigned(way, asset, &signed).await;
             with_streams(app, asset, outcome)
         }
     }
 }
 
-async fn sign(app: &App, asset: &AssetRow) -> Result<SignedUrl, FlowError> {
+async fn sign(app: &App, asset: &AssetRow) -> Result<Link, FlowError> {
     let presentation = Presentation {
         disposition: Disposition::Attachment {
             filename: Some(asset.filename.as_str().to_owned()),
         },
         content_type: Some(asset.object.content_type.clone()),
     };
-    let link = deliver::sign(app, &asset.object, presentation, LinkTo::Asset, LIFE).await?;
-    Ok(link.signed)
+    deliver::sign(app, &asset.object, presentation, LinkTo::Asset, LIFE).await
 }
 
 /// A URL of this server: the signer must take what it made.
@@ -81,20 +82,15 @@ fn local(app: &App, asset: &AssetRow, tail: &str) -> Outcome {
 }
 
 /// A URL of the bucket: one byte is fetched with it, as the buyer would.
-async fn presigned(
-    surroundings: &Surroundings<'_>,
-    asset: &AssetRow,
-    signed: &SignedUrl,
-) -> Outcome {
-    let settings = surroundings.app.s3_settings.as_ref();
-    let client = settings.and_then(|settings| surroundings.client(settings));
-    let (Some(settings), Some(client)) = (settings, client) else {
+async fn presigned(way: Option<&Way<'_>>, asset: &AssetRow, signed: &SignedUrl) -> Outcome {
+    let tried_by = way.and_then(|way| Some((way, way.client()?)));
+    let Some((way, client)) = tried_by else {
         return Outcome::unknown(
             "The link cannot be tried: this machine can make no connection to the bucket.",
             "stockroom doctor looks closer.",
         );
     };
-    let setting = match settings.public_endpoint {
+    let setting = match way.settings().public_endpoint {
         Some(_) => "S3_PUBLIC_ENDPOINT",
         None => "S3_ENDPOINT",
     };
@@ -120,7 +116,7 @@ async fn presigned(
                 format!("Look for a proxy or another server at the address in {setting}."),
             );
         }
-        _ => return refused(surroundings, setting, answer).await,
+        _ => return refused(way, setting, answer).await,
     }
     let origin = signed.url.split('?').next().unwrap_or_default();
     reachable(
@@ -147,14 +143,10 @@ fn unreachable(setting: &str, error: &reqwest::Error) -> Outcome {
     )
 }
 
-async fn refused(
-    surroundings: &Surroundings<'_>,
-    setting: &str,
-    mut answer: reqwest::Response,
-) -> Outcome {
+async fn refused(way: &Way<'_>, setting: &str, mut answer: reqwest::Response) -> Outcome {
     let status = answer.status();
     if status == StatusCode::FORBIDDEN
-        && let Some(finding) = surroundings.refusal().await
+        && let Some(finding) = way.refusal().await
     {
         return Outcome::broken(finding.sentence, finding.fix.unwrap_or_default());
     }

@@ -12,23 +12,21 @@ mod files;
 mod link;
 mod purchase;
 mod record;
+mod way;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use rustls::ClientConfig;
 use stockroom_catalog::{AssetRow, CatalogError, Noun, PurchaseRow};
 use stockroom_domain::{AssetId, PurchaseId, StoreName};
-use tokio::time::timeout;
 
 use self::chain::{AssetOutcome, Outcome, Step, StepName};
+use self::way::Way;
 use crate::app::App;
-use crate::config::S3Settings;
 use crate::doctor::finding::Finding;
-use crate::doctor::{bucket, tls};
 
 /// How many files of a model are looked at.
 pub const MAX_ASSETS: u32 = 20;
@@ -185,10 +183,8 @@ struct Surroundings<'a> {
     /// Whose the stores are where something was not found, which proves nothing in a store of
     /// somebody else.
     foreign: tokio::sync::Mutex<BTreeMap<StoreName, Option<Finding>>>,
-    /// Why the bucket refuses.
-    refusal: tokio::sync::OnceCell<Option<Finding>>,
-    trust: OnceLock<Result<ClientConfig, Finding>>,
-    client: OnceLock<Option<reqwest::Client>>,
+    /// The ways to the buckets, that of the mode first.
+    ways: Vec<Way<'a>>,
 }
 
 impl<'a> Surroundings<'a> {
@@ -199,9 +195,11 @@ impl<'a> Surroundings<'a> {
             read_bytes: AtomicU64::new(0),
             silent: Mutex::default(),
             foreign: tokio::sync::Mutex::default(),
-            refusal: tokio::sync::OnceCell::new(),
-            trust: OnceLock::new(),
-            client: OnceLock::new(),
+            ways: app
+                .buckets
+                .iter()
+                .map(|bucket| Way::new(bucket, question.patience))
+                .collect(),
         }
     }
 
@@ -215,35 +213,9 @@ impl<'a> Surroundings<'a> {
         self.read_bytes.fetch_update(order, order, add).is_ok()
     }
 
-    /// Whom to trust as the bucket's server; none of it matters where the address is plain http.
-    fn trust(&self, settings: &S3Settings) -> Result<&ClientConfig, &Finding> {
-        self.trust.get_or_init(|| tls::client(settings)).as_ref()
-    }
-
-    /// What fetches a byte with a link; none where no such client can be made.
-    fn client(&self, settings: &S3Settings) -> Option<&reqwest::Client> {
-        let make = || {
-            reqwest::Client::builder()
-                .tls_backend_preconfigured(self.trust(settings).ok()?.clone())
-                .no_proxy()
-                .redirect(reqwest::redirect::Policy::none())
-                .timeout(self.question.patience)
-                .build()
-                .ok()
-        };
-        self.client.get_or_init(make).as_ref()
-    }
-
-    /// Why the bucket refuses requests that are signed with our key; none where it does not. The
-    /// answer to a HEAD has no body that would tell, that to a list has.
-    async fn refusal(&self) -> Option<Finding> {
-        let ask = async || {
-            let (s3, settings) = (self.app.s3.as_ref()?, self.app.s3_settings.as_ref()?);
-            let answer = timeout(self.question.patience, s3.probe_list()).await;
-            let refusal = answer.ok()?.err()?;
-            (!refusal.is_transient()).then(|| bucket::refusal(settings, &refusal))
-        };
-        self.refusal.get_or_init(ask).await.clone()
+    /// The way to the bucket of this name.
+    fn way(&self, name: &StoreName) -> Option<&Way<'a>> {
+        self.ways.iter().find(|way| way.settings().name == *name)
     }
 
     fn note_silent(&self, store: &StoreName) {

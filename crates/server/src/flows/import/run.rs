@@ -65,9 +65,10 @@ impl Run {
                 (way, None, Some(folder.clone()))
             }
             Origin::Bucket(prefix) => {
-                let way = here(StoreName::S3, None)?;
-                let s3 = app.s3.clone().ok_or(ImportError::NoStore(StoreName::S3))?;
-                (way, Some((s3, prefix.clone())), None)
+                let bucket = app.buckets.first();
+                let bucket = bucket.ok_or(ImportError::NoStore(StoreName::S3))?;
+                let way = here(bucket.settings.name.clone(), None)?;
+                (way, Some((Arc::clone(&bucket.store), prefix.clone())), None)
             }
         };
         Ok(Self {

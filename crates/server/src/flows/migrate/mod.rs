@@ -9,6 +9,7 @@ pub mod pace;
 pub mod plan;
 pub mod prices;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use stockroom_catalog::{
@@ -16,15 +17,18 @@ use stockroom_catalog::{
     MigrationRow, NewMigration,
 };
 use stockroom_domain::{KeyPrefix, MigrationId, MigrationPhase, MigrationState, StoreName};
-use stockroom_storage::Store as _;
+use stockroom_storage::{GuardedStore, Store as _};
 
 use crate::app::App;
+use crate::workers::identity::{Comparison, LookError, compare};
 
 /// What somebody wants moved.
 #[derive(Debug, Clone)]
 pub struct Request {
     /// Where to.
     pub target: StoreName,
+    /// Where from; none where the settings leave no doubt.
+    pub source: Option<StoreName>,
     /// The objects: those whose keys begin like this.
     pub prefix: KeyPrefix,
     /// How it may go about it; none to leave what was said before.
@@ -42,6 +46,20 @@ pub enum MigrateError {
     /// There is no store to move from.
     #[error("there is no other store configured to move objects from")]
     NoSource,
+    /// There are several stores to move from.
+    #[error("objects could be moved from several stores: {}", listed(.0))]
+    SeveralSources(Vec<StoreName>),
+    /// A store has nothing to move to itself.
+    #[error("{0} is both the source and the target")]
+    ToItself(StoreName),
+    /// A store is not the one that the database knows.
+    #[error("the store {store} is not the one that the database knows: {reason}")]
+    ForeignStore {
+        /// The store.
+        store: StoreName,
+        /// What speaks against it.
+        reason: &'static str,
+    },
     /// There never was a migration.
     #[error("there is no migration")]
     None,
@@ -63,8 +81,13 @@ pub enum MigrateError {
     #[error("the migration moves objects from {0}")]
     OtherSource(StoreName),
     /// New objects are still written to the store whose copies are to go.
-    #[error("the mode still writes new objects to {0}")]
-    InMode(StoreName),
+    #[error("the mode still writes new objects to {store}")]
+    InMode {
+        /// The store.
+        store: StoreName,
+        /// The one that keeps the copies.
+        other: StoreName,
+    },
     /// Somebody else changed it at the same moment.
     #[error("the migration was changed meanwhile")]
     Moved,
@@ -115,13 +138,15 @@ pub const DEFAULT_GRACE: Duration = Duration::from_secs(7 * 86_400);
 /// See [`MigrateError`].
 pub async fn begin(app: &App, request: &Request) -> Result<MigrationRow, MigrateError> {
     let target = &request.target;
-    if app.store(target).is_none() {
-        return Err(MigrateError::NoSuchStore(target.clone()));
-    }
-    let source = other_store(app, target).ok_or(MigrateError::NoSource)?;
+    target_of(app, target).await?;
     let now = app.clock.now();
     if let Some(current) = app.catalog.current_migration().await? {
-        let is_same = current.target == *target && current.prefix == request.prefix;
+        let is_same = current.target == *target
+            && current.prefix == request.prefix
+            && request
+                .source
+                .as_ref()
+                .is_none_or(|it| *it == current.source);
         if current.state != MigrationState::Finished && !is_same {
             return Err(MigrateError::AnotherAtWork {
                 target: current.target,
@@ -147,7 +172,7 @@ pub async fn begin(app: &App, request: &Request) -> Result<MigrationRow, Migrate
     }
     let new = NewMigration {
         id: MigrationId::generate(now, &*app.entropy),
-        source,
+        source: source(app, target, request.source.as_ref())?,
         target: target.clone(),
         prefix: request.prefix.clone(),
         limits: request.limits.clone().unwrap_or(MigrationLimits {
@@ -160,17 +185,63 @@ pub async fn begin(app: &App, request: &Request) -> Result<MigrationRow, Migrate
     Ok(app.catalog.insert_migration(&new).await?)
 }
 
-/// The store that objects leave for this one.
-fn other_store(app: &App, target: &StoreName) -> Option<StoreName> {
-    let names = app.stores.iter().map(|store| store.name());
-    names.into_iter().find(|name| *name != target).cloned()
+/// The store of this name, unless it is surely another one than the database knows. Whether one that
+/// does not answer is the right one is seen before anything is written to it.
+async fn target_of(app: &App, name: &StoreName) -> Result<Arc<GuardedStore>, MigrateError> {
+    let Some(store) = app.store(name) else {
+        return Err(MigrateError::NoSuchStore(name.clone()));
+    };
+    match compare(&app.catalog, &*store).await {
+        Ok(Comparison::Foreign(reason)) => Err(MigrateError::ForeignStore {
+            store: name.clone(),
+            reason,
+        }),
+        Ok(Comparison::Ours | Comparison::Unlabelled { .. }) | Err(LookError::Store(_)) => {
+            Ok(store)
+        }
+        Err(LookError::Catalog(error)) => Err(error.into()),
+    }
+}
+
+/// The store that objects leave for this one: the one that is asked for, the only other one there
+/// is, or the only other one that the mode writes to.
+fn source(
+    app: &App,
+    target: &StoreName,
+    from: Option<&StoreName>,
+) -> Result<StoreName, MigrateError> {
+    if let Some(from) = from {
+        return match app.store(from) {
+            None => Err(MigrateError::NoSuchStore(from.clone())),
+            Some(_) if from == target => Err(MigrateError::ToItself(from.clone())),
+            Some(_) => Ok(from.clone()),
+        };
+    }
+    let names = app.stores.iter().map(|store| store.name().clone());
+    let others: Vec<StoreName> = names.filter(|name| name != target).collect();
+    let is_of_mode = |name: &&StoreName| app.storage.store(name).is_some();
+    let of_mode: Vec<&StoreName> = others.iter().filter(is_of_mode).collect();
+    match (&others[..], &of_mode[..]) {
+        ([], _) => Err(MigrateError::NoSource),
+        ([only], _) => Ok(only.clone()),
+        (_, [only]) => Ok((*only).clone()),
+        _ => Err(MigrateError::SeveralSources(others)),
+    }
+}
+
+fn listed(names: &[StoreName]) -> String {
+    let names: Vec<&str> = names.iter().map(StoreName::as_str).collect();
+    names.join(", ")
 }
 
 /// Copies are freed only on stores that the mode does not write to: else new objects would go there
 /// still, and `verify` would bring the others back.
-fn is_left(app: &App, store: &StoreName) -> Result<(), MigrateError> {
+fn is_left(app: &App, store: &StoreName, other: &StoreName) -> Result<(), MigrateError> {
     match app.storage.store(store) {
-        Some(_) => Err(MigrateError::InMode(store.clone())),
+        Some(_) => Err(MigrateError::InMode {
+            store: store.clone(),
+            other: other.clone(),
+        }),
         None => Ok(()),
     }
 }
@@ -231,7 +302,7 @@ pub async fn retire(
     if current.source != *from {
         return Err(MigrateError::OtherSource(current.source));
     }
-    is_left(app, from)?;
+    is_left(app, from, &current.target)?;
     match (current.phase, current.state) {
         (MigrationPhase::Rollback, _) => return Err(MigrateError::RolledBack),
         (MigrationPhase::Copy, MigrationState::Running | MigrationState::Paused) => {
@@ -249,7 +320,7 @@ pub async fn retire(
 pub async fn roll_back(app: &App, grace: Option<Duration>) -> Result<MigrationRow, MigrateError> {
     let current = app.catalog.current_migration().await?;
     let current = current.ok_or(MigrateError::None)?;
-    is_left(app, &current.target)?;
+    is_left(app, &current.target, &current.source)?;
     let turned = turn(app, &current, MigrationPhase::Rollback, grace).await?;
     app.catalog.withdraw_owed(turned.id).await?;
     Ok(turned)

@@ -10,7 +10,7 @@ use stockroom_storage::{ContentHasher, Error, Store, WriteOptions};
 use tokio::time::Instant;
 
 use super::prices::{StoragePrice, storage_price};
-use super::{MigrateError, other_store};
+use super::{MigrateError, source, target_of};
 use crate::app::App;
 
 /// How many bytes the probe has.
@@ -59,10 +59,10 @@ pub struct Rate {
 }
 
 /// What keeping the bytes costs in a month, in US dollars.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Cost {
-    /// The price that is counted with.
-    pub price: StoragePrice,
+    /// The prices that are counted with: one for each bucket.
+    pub prices: Vec<StoragePrice>,
     /// Now.
     pub before_usd: f64,
     /// When the migration is done; and as long as the source is kept, no less.
@@ -89,13 +89,12 @@ impl Plan {
 pub async fn plan(
     app: &App,
     target: &StoreName,
+    from: Option<&StoreName>,
     prefix: &KeyPrefix,
     lists_target: bool,
 ) -> Result<Plan, MigrateError> {
-    let store = app
-        .store(target)
-        .ok_or_else(|| MigrateError::NoSuchStore(target.clone()))?;
-    let source = other_store(app, target).ok_or(MigrateError::NoSource)?;
+    let store = target_of(app, target).await?;
+    let source = source(app, target, from)?;
     let counts = app.catalog.plan_counts(target, prefix).await?;
     let rate = match measure(app, &*store).await {
         Ok(rate) => Ok(rate),
@@ -106,7 +105,7 @@ pub async fn plan(
         false => None,
     };
     Ok(Plan {
-        cost: cost(app, target, &counts),
+        cost: cost(app, &source, target, &counts),
         source,
         target: target.clone(),
         counts,
@@ -115,18 +114,20 @@ pub async fn plan(
     })
 }
 
-fn cost(app: &App, target: &StoreName, counts: &PlanCounts) -> Option<Cost> {
-    let host = app.s3_settings.as_ref()?.endpoint.host();
-    let price = storage_price(host)?;
-    let moved_in = counts.on_target_bytes + counts.to_copy_bytes;
-    let (before, after) = match *target == StoreName::S3 {
-        true => (counts.on_target_bytes, moved_in),
-        false => (counts.on_others_bytes, 0),
+/// What is on other stores is counted as if it were on the source. The folder costs nothing.
+fn cost(app: &App, source: &StoreName, target: &StoreName, counts: &PlanCounts) -> Option<Cost> {
+    let priced = |store| match app.bucket(store) {
+        Some(bucket) => storage_price(bucket.settings.endpoint.host()).map(Some),
+        None => Some(None),
     };
+    let (from, to) = (priced(source)?, priced(target)?);
+    let keeping =
+        |price: Option<StoragePrice>, bytes| price.map_or(0.0, |price| price.usd_per_month(bytes));
+    let moved_in = counts.on_target_bytes + counts.to_copy_bytes;
     Some(Cost {
-        price,
-        before_usd: price.usd_per_month(before),
-        after_usd: price.usd_per_month(after),
+        prices: [from, to].into_iter().flatten().collect(),
+        before_usd: keeping(from, counts.on_others_bytes) + keeping(to, counts.on_target_bytes),
+        after_usd: keeping(to, moved_in),
     })
 }
 

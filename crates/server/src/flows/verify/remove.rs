@@ -225,7 +225,7 @@ impl Remover {
     /// Deletes the versions that readers do not see.
     async fn remove_versions(&self, location: &Key) -> Result<Outcome, CatalogError> {
         let name = self.store.name();
-        let Some(s3) = self.app.s3.as_ref().filter(|s3| s3.name() == name) else {
+        let Some(bucket) = self.app.bucket(name) else {
             return Ok(Outcome::not_repaired("the store keeps no versions"));
         };
         let recorded = recorded_at(&self.app, std::iter::once(location.clone())).await?;
@@ -257,7 +257,7 @@ impl Remover {
                 format!("what readers see is not known to be whole, so the rest stays: {why}");
             return Ok(Outcome::not_repaired(why));
         }
-        Ok(match s3.remove_old_versions(location).await {
+        Ok(match bucket.store.remove_old_versions(location).await {
             Ok(0) => Outcome::repaired("they are gone by now"),
             Ok(count) => Outcome::repaired(format!("{count} deleted")),
             Err(error) => Outcome::not_repaired(error.detail().to_owned()),

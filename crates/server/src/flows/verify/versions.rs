@@ -63,9 +63,10 @@ impl Run<'_> {
     /// Looks for locations with more than one version.
     pub(super) async fn compare_versions(&mut self, at: usize) -> Result<(), VerifyError> {
         let name = self.store(at).name().clone();
-        let Some(s3) = self.app.s3.clone().filter(|s3| *s3.name() == name) else {
+        let Some(bucket) = self.app.bucket(&name) else {
             return Ok(());
         };
+        let s3 = Arc::clone(&bucket.store);
         // A list of objects that broke off says that the bucket does not answer.
         if !self.subjects[at].is_listed {
             return Ok(());

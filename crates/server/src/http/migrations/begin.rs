@@ -22,8 +22,10 @@ use crate::http::problem::{Problem, ProblemBody};
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BeginBody {
-    /// Where to: `s3` or `local`.
+    /// Where to: `s3`, `local`, or the `S3_STORE_NAME` of a bucket.
     to: String,
+    /// Where from; needed where there are several stores to move from.
+    from: Option<String>,
     /// Only objects whose keys begin like this; all when left out.
     prefix: Option<String>,
     /// How many bytes each program that works on it may move in a second; any number when left out.
@@ -63,7 +65,9 @@ fn request(body: BeginBody) -> Result<Request, Problem> {
     let target: StoreName = body
         .to
         .parse()
-        .map_err(|_| Problem::invalid("to is the name of a store: s3 or local."))?;
+        .map_err(|_| Problem::invalid("to is the name of a store, such as s3 or local."))?;
+    let source = body.from.as_deref().map(str::parse).transpose();
+    let source = source.map_err(|_| Problem::invalid("from is the name of a store."))?;
     let prefix: KeyPrefix = body
         .prefix
         .unwrap_or_default()
@@ -80,6 +84,7 @@ fn request(body: BeginBody) -> Result<Request, Problem> {
     let says_limits = body.max_bytes_per_second.is_some() || hours.is_some() || grace.is_some();
     Ok(Request {
         target,
+        source,
         prefix,
         limits: says_limits.then(|| MigrationLimits {
             max_bytes_per_second: body.max_bytes_per_second,

@@ -155,12 +155,19 @@ impl From<MigrateError> for Problem {
             MigrateError::NoSource => Self::invalid(
                 "There is no other store configured that objects could be moved from.",
             ),
+            error @ (MigrateError::SeveralSources(_) | MigrateError::ToItself(_)) => {
+                Self::invalid(format!("from does not say which: {error}."))
+            }
+            error @ MigrateError::ForeignStore { .. } => conflict(format!(
+                "Nothing was begun: {error}. Mend the settings, or accept the store with stockroom \
+                 verify --accept-store."
+            )),
             MigrateError::None => Self::not_found(),
             MigrateError::OtherSource(source) => {
                 Self::invalid(format!("The migration moves objects from {source}."))
             }
-            MigrateError::InMode(store) => conflict(format!(
-                "New objects are still written to {store}. Change STORAGE_MODE first, and copy what came meanwhile."
+            MigrateError::InMode { store, .. } => conflict(format!(
+                "New objects are still written to {store}. Change the mode or the bucket of the settings first, and copy what came meanwhile."
             )),
             MigrateError::AnotherAtWork { target, .. } => conflict(format!(
                 "Another migration, to {target}, is not finished. Let it finish, or roll it back."
