@@ -8,11 +8,12 @@ use stockroom_domain::{MigrationId, ObjectId, StoreName, Timestamp};
 
 use crate::Catalog;
 use crate::error::Result;
-use crate::migrating::push_scope;
+use crate::migrating::{push_sampled, push_scope};
 use crate::migrations::MigrationRow;
 use crate::placements::{ClaimedPlacement, placement_columns};
 use crate::row::Record;
 use crate::run::{Assembled, sql, still};
+use crate::sample::Sample;
 
 /// The copies that a migration frees.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub struct Freed {
     pub kept_on: StoreName,
     /// Since when the bytes of that one are to have matched.
     pub verified_since: Timestamp,
+    /// Which of them have to; the others need only be there.
+    pub sample: Sample,
     /// Only those that the migration itself gave.
     pub only_given: bool,
 }
@@ -65,9 +68,11 @@ impl Catalog {
         );
         select.text(freed.kept_on.as_str());
         select
-            .push(" AND t.verified_at >= ")
+            .push(" AND (t.verified_at >= ")
             .number(freed.verified_since.unix_ms());
-        select.push(" WHERE o.id > ");
+        select.push(" OR NOT (");
+        push_sampled(&mut select, freed.sample);
+        select.push(")) WHERE o.id > ");
         select.text(after.map_or_else(String::new, |id| id.to_string()));
         if freed.only_given {
             select
@@ -116,10 +121,12 @@ impl Catalog {
             .execute(
                 sql("UPDATE placements SET next_attempt_at = next_attempt_at
                      WHERE object_id = $1 AND store = $2 AND state = 'present'
-                         AND verified_at >= $3")
+                         AND (verified_at >= $3
+                             OR substr(object_id, length(object_id) - 1) >= $4)")
                 .bind(object_id.to_string())
                 .bind(freed.kept_on.as_str().to_owned())
-                .bind(freed.verified_since.unix_ms()),
+                .bind(freed.verified_since.unix_ms())
+                .bind(freed.sample.end()),
             )
             .await?;
         if held != 1 {

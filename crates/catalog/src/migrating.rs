@@ -11,6 +11,7 @@ use crate::migrations::MigrationRow;
 use crate::objects::{ObjectRow, object_columns, successor};
 use crate::row::{Record, unless_damaged};
 use crate::run::{Assembled, sql};
+use crate::sample::Sample;
 
 /// The copies that a migration wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub struct Wanted {
     pub store: StoreName,
     /// Since when their bytes are to have matched.
     pub since: Timestamp,
+    /// Which of those that were there before.
+    pub sample: Sample,
     /// Only those of objects that the migration gave a copy, or took one from.
     pub only_given: bool,
 }
@@ -43,6 +46,9 @@ pub struct CopyProgress {
     pub verified: u64,
     /// The bytes of these.
     pub verified_bytes: u64,
+    /// Those with a copy on the target that was not read, and need not be: it is outside of the
+    /// sample.
+    pub outside_sample: u64,
     /// Those whose last attempt failed.
     pub failed: u64,
     /// Those that are being copied or read back, or are next.
@@ -97,9 +103,15 @@ pub(crate) fn push_scope(select: &mut Assembled, prefix: &KeyPrefix) {
     }
 }
 
+/// That objects `o` are in a sample. The end of an id is random.
+pub(crate) fn push_sampled(select: &mut Assembled, sample: Sample) {
+    select.push("substr(o.id, length(o.id) - 1) < ");
+    select.text(sample.end());
+}
+
 impl Catalog {
     /// Up to `limit` live objects with ids above `after`, in the order of their ids, that have no
-    /// copy on a store, or one that did not match since a moment. Those that are already owed are
+    /// copy on a store, or one in the sample that did not match since a moment. Those that are already owed are
     /// not among them.
     ///
     /// # Errors
@@ -134,6 +146,8 @@ impl Catalog {
                  OR (p.state = 'present' AND coalesce(p.verified_at, 0) < ",
         );
         select.number(wanted.since.unix_ms());
+        select.push(" AND ");
+        push_sampled(&mut select, wanted.sample);
         select.push(")) ORDER BY o.id LIMIT ");
         select.number(i64::from(limit));
         let rows = self.fetch_all(select.finish()).await?;
@@ -147,6 +161,28 @@ impl Catalog {
             uncovered.push(Uncovered { object, state });
         }
         Ok(uncovered)
+    }
+
+    /// Whether a copy on a store that is in the sample of a migration did not match since a moment.
+    /// This looks at all live objects when there is none.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn has_unread(&self, migration: &MigrationRow, wanted: &Wanted) -> Result<bool> {
+        let mut select = Assembled::new(
+            "SELECT o.id FROM objects o
+             JOIN placements p ON p.object_id = o.id AND p.state = 'present' AND p.store = ",
+        );
+        select.text(wanted.store.as_str());
+        // In the order of an index, as the walks of `uncovered`.
+        select.push(" WHERE o.id > '' AND");
+        push_scope(&mut select, &migration.prefix);
+        select.push(" AND coalesce(p.verified_at, 0) < ");
+        select.number(wanted.since.unix_ms());
+        select.push(" AND ");
+        push_sampled(&mut select, wanted.sample);
+        select.push(" ORDER BY o.id LIMIT 1");
+        Ok(self.fetch_optional(select.finish()).await?.is_some())
     }
 
     /// Has the engine make copies of live objects on a store, on behalf of a migration: where there
@@ -238,6 +274,12 @@ impl Catalog {
         select.push(COVERED).number(began_at);
         select.push(
             " THEN o.size_bytes END) AS BIGINT), 0) AS verified_bytes,
+                 count(CASE WHEN p.state = 'present' AND coalesce(p.verified_at, 0) < ",
+        );
+        select.number(began_at).push(" AND NOT (");
+        push_sampled(&mut select, migration.limits.sample);
+        select.push(
+            ") THEN 1 END) AS outside_sample,
                  count(CASE WHEN p.state IN ('copying', 'suspect') AND p.last_error IS NOT NULL
                      THEN 1 END) AS failed,
                  count(CASE WHEN p.state IN ('copying', 'suspect') AND p.last_error IS NULL
@@ -257,6 +299,7 @@ impl Catalog {
             bytes: row.count("bytes")?,
             verified: row.count("verified")?,
             verified_bytes: row.count("verified_bytes")?,
+            outside_sample: row.count("outside_sample")?,
             failed: row.count("failed")?,
             under_way: row.count("under_way")?,
         })

@@ -13,6 +13,7 @@ use crate::error::{CatalogError, Conflict, Noun, Result};
 use crate::page::{Page, Paged};
 use crate::row::{Record, check_text, to_number};
 use crate::run::{Assembled, Tx, sql};
+use crate::sample::Sample;
 
 /// How a migration may go about it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -23,6 +24,8 @@ pub struct MigrationLimits {
     pub hours: Option<String>,
     /// How long the bytes of copies that were freed stay.
     pub grace: Duration,
+    /// Which copies that were on the target before are read. Copies that it makes are read always.
+    pub sample: Sample,
 }
 
 /// A migration to be begun.
@@ -83,7 +86,8 @@ macro_rules! select_migrations {
         "SELECT m.id AS migration_id, m.target AS migration_target, m.prefix AS migration_prefix, \
          m.phase AS migration_phase, m.state AS migration_state, m.source AS migration_source, \
          m.max_bytes_per_second AS migration_max_bytes_per_second, m.hours AS migration_hours, \
-         m.grace_ms AS migration_grace_ms, m.began_at AS migration_began_at, \
+         m.grace_ms AS migration_grace_ms, \
+         m.sample_percent AS migration_sample_percent, m.began_at AS migration_began_at, \
          m.phase_began_at AS migration_phase_began_at, \
          m.updated_at AS migration_updated_at \
          FROM migrations m"
@@ -106,6 +110,7 @@ impl MigrationRow {
                 max_bytes_per_second: row.count_or_null("migration_max_bytes_per_second")?,
                 hours: row.text_or_null("migration_hours")?.map(str::to_owned),
                 grace: Duration::from_millis(row.count("migration_grace_ms")?),
+                sample: Sample::read(row, "migration_sample_percent")?,
             },
             began_at: row.time("migration_began_at")?,
             phase_began_at: row.time("migration_phase_began_at")?,
@@ -129,8 +134,9 @@ impl Catalog {
         tx.execute(
             sql(
                 "INSERT INTO migrations (id, source, target, prefix, phase, state,
-                     max_bytes_per_second, hours, grace_ms, began_at, phase_began_at, updated_at)
-                 VALUES ($1, $2, $3, $4, 'copy', 'running', $5, $6, $7, $8, $8, $8)",
+                     max_bytes_per_second, hours, grace_ms, sample_percent, began_at,
+                     phase_began_at, updated_at)
+                 VALUES ($1, $2, $3, $4, 'copy', 'running', $5, $6, $7, $8, $9, $9, $9)",
             )
             .bind(new.id.to_string())
             .bind(new.source.as_str().to_owned())
@@ -139,6 +145,7 @@ impl Catalog {
             .bind(rate)
             .bind(hours)
             .bind(grace_ms)
+            .bind(i64::from(new.limits.sample.percent()))
             .bind(new.began_at.unix_ms()),
         )
         .await?;
@@ -243,11 +250,12 @@ impl Catalog {
             true => row.phase_began_at,
             false => now,
         };
-        let (rate, hours, grace_ms) = numbers(patch.limits.as_ref().unwrap_or(&row.limits))?;
+        let limits = patch.limits.as_ref().unwrap_or(&row.limits);
+        let (rate, hours, grace_ms) = numbers(limits)?;
         tx.execute(
             sql(
                 "UPDATE migrations SET phase = $2, state = $3, phase_began_at = $4,
-                     max_bytes_per_second = $5, hours = $6, grace_ms = $7
+                     max_bytes_per_second = $5, hours = $6, grace_ms = $7, sample_percent = $8
                  WHERE id = $1",
             )
             .bind(known.id.to_string())
@@ -256,7 +264,8 @@ impl Catalog {
             .bind(phase_began_at.unix_ms())
             .bind(rate)
             .bind(hours)
-            .bind(grace_ms),
+            .bind(grace_ms)
+            .bind(i64::from(limits.sample.percent())),
         )
         .await?;
         let row = tx.migration(known.id).await?;

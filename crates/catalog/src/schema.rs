@@ -45,6 +45,10 @@ const SQLITE: &[Migration] = &[
         version: 7,
         text: include_str!("../migrations/sqlite/0007_migrations.sql"),
     },
+    Migration {
+        version: 8,
+        text: include_str!("../migrations/sqlite/0008_samples.sql"),
+    },
 ];
 
 const POSTGRES: &[Migration] = &[
@@ -75,6 +79,10 @@ const POSTGRES: &[Migration] = &[
     Migration {
         version: 7,
         text: include_str!("../migrations/postgres/0007_migrations.sql"),
+    },
+    Migration {
+        version: 8,
+        text: include_str!("../migrations/postgres/0008_samples.sql"),
     },
 ];
 

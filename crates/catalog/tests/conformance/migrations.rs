@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use stockroom_catalog::{
     Freed, MigrationLimits, MigrationPatch, MigrationRow, NewMigration, ObjectRow, Page,
-    PlacementStep, Wanted,
+    PlacementStep, Sample, Wanted,
 };
 use stockroom_domain::{
     Key, KeyPrefix, MigrationId, MigrationPhase, MigrationState, ObjectId, PlacementState,
@@ -20,6 +20,7 @@ on_both_databases!(
     every_live_object_is_lacked_until_it_was_read_on_the_target,
     what_was_asked_for_is_asked_for_once_and_can_be_taken_back,
     a_copy_is_freed_only_while_another_one_has_matched,
+    outside_of_a_sample_a_copy_need_only_be_there,
     what_was_freed_can_be_brought_back,
     a_prefix_leaves_the_others_alone,
     failures_are_listed_and_tried_again,
@@ -33,6 +34,7 @@ fn limits() -> MigrationLimits {
         max_bytes_per_second: Some(1 << 20),
         hours: Some("22-06".to_owned()),
         grace: Duration::from_secs(60),
+        sample: Sample::of_percent(40).unwrap(),
     }
 }
 
@@ -73,6 +75,7 @@ fn wanted(row: &MigrationRow) -> Wanted {
     Wanted {
         store: row.target.clone(),
         since: row.began_at,
+        sample: Sample::ALL,
         only_given: false,
     }
 }
@@ -124,6 +127,7 @@ fn freed(row: &MigrationRow, since: Timestamp) -> Freed {
         from: row.source.clone(),
         kept_on: row.target.clone(),
         verified_since: since,
+        sample: Sample::ALL,
         only_given: false,
     }
 }
@@ -312,6 +316,96 @@ async fn a_copy_is_freed_only_while_another_one_has_matched(lab: &Lab) {
     assert_eq!((progress.kept_bytes, progress.freed_bytes), (3, 3));
 }
 
+async fn outside_of_a_sample_a_copy_need_only_be_there(lab: &Lab) {
+    let mut ids = Vec::new();
+    for number in 0..40 {
+        // On both stores, and read on neither.
+        ids.push(lab.put(&format!("models/{number}")).await.object.id);
+    }
+    let alone = local(lab, "models/alone").await.id;
+    let row = migration(lab, "").await;
+    let sample = row.limits.sample;
+    let wanted = Wanted {
+        sample,
+        ..wanted(&row)
+    };
+    let freed = Freed {
+        sample,
+        ..freed(&row, row.began_at)
+    };
+
+    let lacked = lab
+        .catalog
+        .uncovered(&row, &wanted, None, 100)
+        .await
+        .unwrap();
+    let mut lacked: Vec<ObjectId> = lacked.iter().map(|it| it.object.id).collect();
+    assert_eq!(
+        lacked.pop(),
+        Some(alone),
+        "what is not there is always lacked"
+    );
+    assert!(
+        (1..ids.len()).contains(&lacked.len()),
+        "{} of 40 are drawn",
+        lacked.len()
+    );
+    let all = Wanted {
+        sample: Sample::ALL,
+        ..wanted.clone()
+    };
+    let of_all = lab.catalog.uncovered(&row, &all, None, 100).await.unwrap();
+    assert_eq!(of_all.len(), 41);
+    let progress = lab.catalog.copy_progress(&row).await.unwrap();
+    assert_eq!(progress.outside_sample, (ids.len() - lacked.len()) as u64);
+
+    assert!(lab.catalog.has_unread(&row, &wanted).await.unwrap());
+    for id in &ids {
+        let may_go = lab
+            .catalog
+            .free_placement(
+                *id,
+                &Freed {
+                    sample: Sample::ALL,
+                    ..freed.clone()
+                },
+                row.id,
+                lab.now(),
+                lab.now(),
+            )
+            .await
+            .unwrap();
+        assert!(!may_go, "none has matched");
+    }
+    for id in &lacked {
+        lab.catalog
+            .note_verified(*id, &row.target, lab.now())
+            .await
+            .unwrap();
+    }
+    assert!(!lab.catalog.has_unread(&row, &wanted).await.unwrap());
+    let freeable = lab.catalog.freeable(&row, &freed, None, 100).await.unwrap();
+    assert_eq!(freeable, ids, "but for the one that is not there");
+    for id in ids {
+        let is_freed = lab
+            .catalog
+            .free_placement(id, &freed, row.id, lab.now(), lab.now())
+            .await
+            .unwrap();
+        assert!(is_freed);
+        assert_eq!(
+            state(lab, id, &row.source).await,
+            Some(PlacementState::Retiring)
+        );
+    }
+    let is_freed = lab
+        .catalog
+        .free_placement(alone, &freed, row.id, lab.now(), lab.now())
+        .await
+        .unwrap();
+    assert!(!is_freed, "the only copy stays");
+}
+
 async fn what_was_freed_can_be_brought_back(lab: &Lab) {
     let (first, second) = (local(lab, "temp/a").await, local(lab, "temp/b").await);
     let untouched = lab.put("temp/c").await.object;
@@ -334,6 +428,7 @@ async fn what_was_freed_can_be_brought_back(lab: &Lab) {
     let wanted = Wanted {
         store: local.clone(),
         since: lab.now(),
+        sample: Sample::ALL,
         only_given: true,
     };
     let lacked = lab.catalog.uncovered(&row, &wanted, None, 9).await.unwrap();
@@ -356,6 +451,7 @@ async fn what_was_freed_can_be_brought_back(lab: &Lab) {
         from: row.target.clone(),
         kept_on: local.clone(),
         verified_since: row.began_at,
+        sample: Sample::ALL,
         only_given: true,
     };
     let freeable = lab.catalog.freeable(&row, &given, None, 9).await.unwrap();

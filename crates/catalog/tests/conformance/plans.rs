@@ -11,7 +11,7 @@ use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor, Row};
 use stockroom_catalog::{
     AssetQuery, Attempt, AuditRow, Dialect, EndpointPatch, Freed, Given, GrantBatch, GrantEnd,
     KeyHash, LateEnd, ModelFilter, ModelPatch, NewGrant, NewKey, NewModel, ObjectRow, Page,
-    PlacementStep, PurchaseFilter, Subscriptions, VisibleTo, Wanted,
+    PlacementStep, PurchaseFilter, Sample, Subscriptions, VisibleTo, Wanted,
 };
 use stockroom_domain::{
     AssetId, AuditId, DeliveryState, GrantId, GrantKind, KeyId, KeyPrefix, LedgerId, ModelStatus,
@@ -425,8 +425,10 @@ async fn call_migrations(lab: &Lab) {
             let wanted = Wanted {
                 store: row.target.clone(),
                 since: now,
+                sample: Sample::of_percent(5).unwrap(),
                 only_given,
             };
+            catalog.has_unread(&row, &wanted).await.unwrap();
             catalog
                 .uncovered(&row, &wanted, Some(object.id), 9)
                 .await
@@ -435,6 +437,7 @@ async fn call_migrations(lab: &Lab) {
                 from: row.source.clone(),
                 kept_on: row.target.clone(),
                 verified_since: now,
+                sample: Sample::of_percent(5).unwrap(),
                 only_given,
             };
             catalog

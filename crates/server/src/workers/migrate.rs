@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
 use stockroom_catalog::{
-    CatalogError, Conflict, Freed, MigrationPatch, MigrationRow, ObjectRow, Uncovered, Wanted,
+    CatalogError, Conflict, Freed, MigrationLimits, MigrationPatch, MigrationRow, ObjectRow,
+    Sample, Uncovered, Wanted,
 };
 use stockroom_domain::{
     MigrationPhase, MigrationState, ObjectId, PlacementState, StoreName, Timestamp,
@@ -103,6 +104,7 @@ pub fn wanted_by_copy(migration: &MigrationRow) -> Wanted {
     Wanted {
         store: migration.target.clone(),
         since: migration.began_at,
+        sample: migration.limits.sample,
         only_given: false,
     }
 }
@@ -113,6 +115,7 @@ fn freed_by_retire(migration: &MigrationRow) -> Freed {
         from: migration.source.clone(),
         kept_on: migration.target.clone(),
         verified_since: migration.began_at,
+        sample: migration.limits.sample,
         only_given: false,
     }
 }
@@ -136,6 +139,7 @@ async fn roll_back(
     let wanted = Wanted {
         store: source.clone(),
         since: migration.phase_began_at,
+        sample: Sample::ALL,
         only_given: true,
     };
     if !cover(app, migration, place, &wanted).await? {
@@ -145,6 +149,7 @@ async fn roll_back(
         from: migration.target.clone(),
         kept_on: source.clone(),
         verified_since: migration.phase_began_at,
+        sample: Sample::ALL,
         only_given: true,
     };
     while !free(app, migration, place, &freed).await? {}
@@ -197,42 +202,64 @@ async fn cover(
     if asked > 0 {
         app.engine_bell.notify_one();
     }
-    read_back(app, &wanted.store, unread).await?;
+    if read_back(app, &wanted.store, unread).await? && wanted.sample != Sample::ALL {
+        read_all(app, migration).await?;
+    }
     Ok(false)
 }
 
-/// Reads copies that were there before, a few at the same time.
+/// Gives up on the sample: where one copy is damaged, others may be.
+async fn read_all(app: &App, migration: &MigrationRow) -> Result<(), CatalogError> {
+    tracing::warn!(migration = %migration.id, "a copy in the sample is damaged, so all of them are read");
+    let patch = MigrationPatch {
+        limits: Some(MigrationLimits {
+            sample: Sample::ALL,
+            ..migration.limits.clone()
+        }),
+        ..MigrationPatch::default()
+    };
+    let now = app.clock.now();
+    match app.catalog.update_migration(migration, &patch, now).await {
+        Ok(_) | Err(CatalogError::Conflict(Conflict::MigrationMoved)) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads copies that were there before, a few at the same time; whether one of them is damaged.
 async fn read_back(
     app: &App,
     store: &StoreName,
     unread: Vec<Uncovered>,
-) -> Result<(), CatalogError> {
+) -> Result<bool, CatalogError> {
     let mut reads = stream::iter(unread)
         .map(|it| look(app, store, it.object))
         .buffer_unordered(app.engine.concurrency);
-    while let Some(noted) = reads.next().await {
-        noted?;
+    let mut found_damage = false;
+    while let Some(is_damaged) = reads.next().await {
+        found_damage |= is_damaged?;
     }
-    Ok(())
+    Ok(found_damage)
 }
 
-async fn look(app: &App, name: &StoreName, object: ObjectRow) -> Result<(), CatalogError> {
+/// Reads a copy and notes how it is; whether it is damaged.
+async fn look(app: &App, name: &StoreName, object: ObjectRow) -> Result<bool, CatalogError> {
     let Some(store) = app.store(name).filter(|store| store.is_available()) else {
-        return Ok(());
+        return Ok(false);
     };
     match prove(app, &*store, &object, |_| {}).await {
-        Ok(()) => app
-            .catalog
-            .note_verified(object.id, name, app.clock.now())
-            .await
-            .map(drop),
+        Ok(()) => {
+            let now = app.clock.now();
+            app.catalog.note_verified(object.id, name, now).await?;
+            Ok(false)
+        }
         Err(error) if is_wrong(&error) => {
             tracing::warn!(%error, object = %object.id, "a copy is damaged");
-            app.doubt(object.id, name, error.detail()).await
+            app.doubt(object.id, name, error.detail()).await?;
+            Ok(true)
         }
         Err(error) => {
             tracing::info!(%error, object = %object.id, store = %store.name(), "a copy cannot be read now");
-            Ok(())
+            Ok(false)
         }
     }
 }

@@ -127,6 +127,74 @@ async fn what_was_there_before_stays_when_a_migration_is_undone() {
     }
 }
 
+/// Of what was in the bucket before only a share is read, where an operator says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sample_is_enough_until_it_finds_damage() {
+    let place = Place::start().await.in_mode("hybrid");
+    let files = place.put_files(60).await;
+    let place = place.in_mode("s3");
+    let copied = [
+        "migrate", "run", "--to", "s3", "--from", "local", "--sample", "30%",
+    ];
+    let ran = place.run(&copied);
+    assert_eq!(ran.code, 0, "{}", ran.stdout);
+    let status = ran.last();
+    let (read, left) = (&status["verified"], &status["outside_sample"]);
+    let (read, left) = (read.as_u64().unwrap(), left.as_u64().unwrap());
+    assert_eq!(read + left, 60);
+    assert!((3..40).contains(&read), "{read} of 60 are about 30 %");
+
+    let retire = ["migrate", "retire", "--from", "local", "--grace", "0s"];
+    let sampled = |percent| place.run(&[&retire[..], &["--sample", percent]].concat());
+    let refused = sampled("60%");
+    assert_eq!(
+        (refused.code, refused.error_code()),
+        (1, "migration_at_work".to_owned())
+    );
+
+    // Where nobody says that a sample is enough, it is not.
+    let retired = place.run(&retire);
+    assert_eq!(
+        json!([retired.last()["freed"], retired.last()["on_source"]]),
+        json!([read, left])
+    );
+    let retired = sampled("30%");
+    assert_eq!(
+        json!([retired.last()["freed"], retired.last()["on_source"]]),
+        json!([60, 0])
+    );
+    assert_eq!(place.files_on_disk(), [] as [&str; 0]);
+    place.assert_in_bucket(&files);
+    place.assert_readable(&files);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_a_sample_finds_damage_everything_is_read() {
+    let place = Place::start().await.in_mode("hybrid");
+    let files = place.put_files(60).await;
+    // More than a few, so that some are in the sample.
+    let damaged: Vec<&String> = files.keys().step_by(4).collect();
+    for key in &damaged {
+        assert!(place.s3().corrupt(key, 1_000));
+    }
+    let place = place.in_mode("s3");
+    let ran = place.run(&[
+        "migrate", "run", "--to", "s3", "--from", "local", "--sample", "50",
+    ]);
+    assert_eq!(ran.code, 0, "{}", ran.stdout);
+    let status = ran.last();
+    assert_eq!(
+        json!([
+            status["verified"],
+            status["outside_sample"],
+            status["sample_percent"]
+        ]),
+        json!([60, 0, 100])
+    );
+    place.assert_in_bucket(&files);
+    place.assert_verified();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_source_is_named_and_never_copied_as_good() {
     let place = Place::start().await;

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use stockroom_catalog::MigrationRow;
+use stockroom_catalog::{MigrationRow, Sample};
 use stockroom_domain::{KeyPrefix, StoreName};
 
 use super::error::{CliError, sentence};
@@ -71,6 +71,10 @@ pub struct RetireArgs {
     /// How long the bytes stay after readers have left them alone, such as 1h; 7d at first
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     grace: Option<Duration>,
+    /// Also free objects whose copy on the target was there before and was not read, once this share of
+    /// such copies was read and matched
+    #[arg(long, value_name = "PERCENT", value_parser = sample)]
+    sample: Option<Sample>,
     /// Come back at once; a running server does the work
     #[arg(long)]
     detach: bool,
@@ -99,6 +103,12 @@ impl Scope {
     }
 }
 
+fn sample(text: &str) -> Result<Sample, String> {
+    let percent = text.strip_suffix('%').unwrap_or(text);
+    let sample = percent.parse().ok().and_then(Sample::of_percent);
+    sample.ok_or_else(|| "write a share of a hundred, from 1% to 100%".to_owned())
+}
+
 fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).map_err(str::to_owned)
 }
@@ -125,10 +135,11 @@ pub async fn run(context: &Context, args: MigrateArgs) -> Result<Exit, CliError>
             let RetireArgs {
                 from,
                 grace,
+                sample,
                 detach,
             } = args;
             run::turn(context, detach, async |app| {
-                flow::retire(app, &from, grace).await
+                flow::retire(app, &from, grace, sample.unwrap_or_default()).await
             })
             .await
         }
@@ -201,6 +212,13 @@ impl From<MigrateError> for CliError {
                 "migration_at_work",
                 "stockroom migrate run goes on with it; stockroom migrate status says how far it is."
                     .to_owned(),
+            ),
+            MigrateError::NotSampled(sample) => (
+                "migration_at_work",
+                format!(
+                    "stockroom migrate run --sample {}% with the same target reads them.",
+                    sample.percent()
+                ),
             ),
             MigrateError::RolledBack => (
                 "rolled_back",

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use stockroom_catalog::{MigrationLimits, MigrationRow};
+use stockroom_catalog::{MigrationLimits, MigrationRow, Sample};
 use stockroom_domain::{MigrationPhase, MigrationState};
 use tokio::time::Instant;
 
@@ -36,6 +36,10 @@ pub struct RunArgs {
     /// How many objects to copy at the same time; ENGINE_CONCURRENCY when left out
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     concurrency: Option<u16>,
+    /// Of copies that were on the target before, read only this share, such as 5%. Copies that are made
+    /// are always read back
+    #[arg(long, value_name = "PERCENT", value_parser = super::sample)]
+    sample: Option<Sample>,
     /// Try at once what failed before
     #[arg(long)]
     retry_failed: bool,
@@ -78,7 +82,7 @@ pub(super) async fn run(context: &Context, args: RunArgs) -> Result<Exit, CliErr
 }
 
 async fn begin_and_work(context: &Context, app: &App, args: &RunArgs) -> Result<Exit, CliError> {
-    let says_limits = args.max_rate.is_some() || args.hours.is_some();
+    let says_limits = args.max_rate.is_some() || args.hours.is_some() || args.sample.is_some();
     let request = Request {
         target: args.scope.to.clone(),
         source: args.scope.from.clone(),
@@ -87,6 +91,7 @@ async fn begin_and_work(context: &Context, app: &App, args: &RunArgs) -> Result<
             max_bytes_per_second: args.max_rate,
             hours: args.hours.map(|hours| hours.to_string()),
             grace: DEFAULT_GRACE,
+            sample: args.sample.unwrap_or_default(),
         }),
         is_fresh: args.fresh,
     };

@@ -41,6 +41,7 @@ pub(super) struct StatusView<'a> {
     bytes: u64,
     verified: u64,
     verified_bytes: u64,
+    outside_sample: u64,
     failed: u64,
     under_way: u64,
     on_source: u64,
@@ -50,6 +51,7 @@ pub(super) struct StatusView<'a> {
     freed_bytes: u64,
     max_bytes_per_second: Option<u64>,
     hours: Option<&'a str>,
+    sample_percent: u8,
     began_at: Timestamp,
     updated_at: Timestamp,
 }
@@ -74,6 +76,7 @@ impl<'a> StatusView<'a> {
             bytes: copied.bytes,
             verified: copied.verified,
             verified_bytes: copied.verified_bytes,
+            outside_sample: copied.outside_sample,
             failed: copied.failed,
             under_way: copied.under_way,
             on_source: source.kept,
@@ -83,6 +86,7 @@ impl<'a> StatusView<'a> {
             freed_bytes: freed.freed_bytes,
             max_bytes_per_second: migration.limits.max_bytes_per_second,
             hours: migration.limits.hours.as_deref(),
+            sample_percent: migration.limits.sample.percent(),
             began_at: migration.began_at,
             updated_at: migration.updated_at,
         }
@@ -155,6 +159,14 @@ fn lines(status: &Status) -> Vec<String> {
             copied.under_way,
             copied.failed,
         ));
+        if copied.outside_sample > 0 {
+            lines.push(format!(
+                "{}: {} copies were there before and are outside of the sample of {} %, which is read",
+                migration.target,
+                copied.outside_sample,
+                migration.limits.sample.percent(),
+            ));
+        }
         lines.push(there(&migration.source, &status.source));
     }
     lines

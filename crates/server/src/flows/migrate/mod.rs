@@ -14,13 +14,14 @@ use std::time::Duration;
 
 use stockroom_catalog::{
     Catalog, CatalogError, Conflict, CopyProgress, FreeProgress, MigrationLimits, MigrationPatch,
-    MigrationRow, NewMigration,
+    MigrationRow, NewMigration, Sample, Wanted,
 };
 use stockroom_domain::{KeyPrefix, MigrationId, MigrationPhase, MigrationState, StoreName};
 use stockroom_storage::{GuardedStore, Store as _};
 
 use crate::app::App;
 use crate::workers::identity::{Comparison, LookError, compare};
+use crate::workers::migrate::wanted_by_copy;
 
 /// What somebody wants moved.
 #[derive(Debug, Clone)]
@@ -74,6 +75,9 @@ pub enum MigrateError {
     /// Nothing can be removed before everything that could be copied is.
     #[error("the copying is not finished")]
     NotCopied,
+    /// The sample that is asked for was not read.
+    #[error("not all copies in a sample of {} % were read", .0.percent())]
+    NotSampled(Sample),
     /// A migration that was turned around does nothing else any more.
     #[error("the migration was rolled back")]
     RolledBack,
@@ -179,6 +183,7 @@ pub async fn begin(app: &App, request: &Request) -> Result<MigrationRow, Migrate
             max_bytes_per_second: None,
             hours: None,
             grace: DEFAULT_GRACE,
+            sample: Sample::ALL,
         }),
         began_at: now,
     };
@@ -288,7 +293,8 @@ async fn change(
 }
 
 /// Begins to free the source: copies whose object has one on the target that was read back in this
-/// migration.
+/// migration. With a sample, also those whose copy on the target is outside of it, when all copies
+/// in it were read.
 ///
 /// # Errors
 /// See [`MigrateError`].
@@ -296,6 +302,7 @@ pub async fn retire(
     app: &App,
     from: &StoreName,
     grace: Option<Duration>,
+    sample: Sample,
 ) -> Result<MigrationRow, MigrateError> {
     let current = app.catalog.current_migration().await?;
     let current = current.ok_or(MigrateError::None)?;
@@ -310,7 +317,14 @@ pub async fn retire(
         }
         (MigrationPhase::Copy, MigrationState::Finished) | (MigrationPhase::Retire, _) => {}
     }
-    turn(app, &current, MigrationPhase::Retire, grace).await
+    let wanted = Wanted {
+        sample,
+        ..wanted_by_copy(&current)
+    };
+    if sample != Sample::ALL && app.catalog.has_unread(&current, &wanted).await? {
+        return Err(MigrateError::NotSampled(sample));
+    }
+    turn(app, &current, MigrationPhase::Retire, grace, sample).await
 }
 
 /// Begins to undo a migration: what it freed is copied back and read, then what it gave is freed.
@@ -321,7 +335,8 @@ pub async fn roll_back(app: &App, grace: Option<Duration>) -> Result<MigrationRo
     let current = app.catalog.current_migration().await?;
     let current = current.ok_or(MigrateError::None)?;
     is_left(app, &current.target, &current.source)?;
-    let turned = turn(app, &current, MigrationPhase::Rollback, grace).await?;
+    let phase = MigrationPhase::Rollback;
+    let turned = turn(app, &current, phase, grace, Sample::ALL).await?;
     app.catalog.withdraw_owed(turned.id).await?;
     Ok(turned)
 }
@@ -331,15 +346,17 @@ async fn turn(
     current: &MigrationRow,
     phase: MigrationPhase,
     grace: Option<Duration>,
+    sample: Sample,
 ) -> Result<MigrationRow, MigrateError> {
-    let limits = grace.map(|grace| MigrationLimits {
-        grace,
+    let limits = MigrationLimits {
+        grace: grace.unwrap_or(current.limits.grace),
+        sample,
         ..current.limits.clone()
-    });
+    };
     let patch = MigrationPatch {
         phase: Some(phase),
         state: Some(MigrationState::Running),
-        limits,
+        limits: Some(limits),
     };
     let now = app.clock.now();
     Ok(app.catalog.update_migration(current, &patch, now).await?)

@@ -11,7 +11,7 @@ pub mod rollback;
 use std::time::Duration;
 
 use serde::Serialize;
-use stockroom_catalog::MigrationRow;
+use stockroom_catalog::{MigrationRow, Sample};
 use stockroom_domain::{MigrationId, MigrationPhase, MigrationState, StoreName, Timestamp};
 use utoipa::ToSchema;
 
@@ -48,6 +48,8 @@ pub struct MigrationView {
     hours: Option<String>,
     /// How many seconds the bytes of freed copies stay.
     grace_seconds: u64,
+    /// How many of a hundred copies that were on the target before are read.
+    sample_percent: u8,
     /// RFC 3339, UTC. A copy on the target counts when its bytes matched since then.
     #[schema(value_type = String)]
     began_at: Timestamp,
@@ -68,6 +70,7 @@ impl From<MigrationRow> for MigrationView {
             max_bytes_per_second: row.limits.max_bytes_per_second,
             hours: row.limits.hours,
             grace_seconds: row.limits.grace.as_secs(),
+            sample_percent: row.limits.sample.percent(),
             began_at: row.began_at,
             updated_at: row.updated_at,
         }
@@ -88,6 +91,8 @@ pub struct StatusView {
     verified: u64,
     /// The bytes of these.
     verified_bytes: u64,
+    /// Those with a copy on the target that was there before and is outside of the sample.
+    outside_sample: u64,
     /// Those whose last attempt failed.
     failed: u64,
     /// Those that are being copied or read, or are next.
@@ -112,6 +117,7 @@ impl From<Status> for StatusView {
             bytes: status.copied.bytes,
             verified: status.copied.verified,
             verified_bytes: status.copied.verified_bytes,
+            outside_sample: status.copied.outside_sample,
             failed: status.copied.failed,
             under_way: status.copied.under_way,
             kept: left.kept,
@@ -137,6 +143,12 @@ pub async fn current(app: &App, id: MigrationId) -> Result<MigrationRow, Problem
             "Another migration was begun after this one.",
         )
     })
+}
+
+/// Reads which share of the copies that were there before is read.
+fn parse_sample(percent: u8) -> Result<Sample, Problem> {
+    Sample::of_percent(percent)
+        .ok_or_else(|| Problem::invalid("sample_percent is none: it is a number from 1 to 100."))
 }
 
 /// Reads how long the bytes of freed copies stay.
@@ -171,6 +183,9 @@ impl From<MigrateError> for Problem {
             )),
             MigrateError::AnotherAtWork { target, .. } => conflict(format!(
                 "Another migration, to {target}, is not finished. Let it finish, or roll it back."
+            )),
+            error @ MigrateError::NotSampled(_) => conflict(format!(
+                "Nothing is removed yet: {error}. Begin the migration with this sample again."
             )),
             MigrateError::NotCopied => {
                 conflict("The copying is not finished, so nothing is removed yet.".to_owned())

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use stockroom_domain::MigrationId;
 use utoipa::ToSchema;
 
-use super::{MigrationView, current, parse_grace};
+use super::{MigrationView, current, parse_grace, parse_sample};
 use crate::app::App;
 use crate::flows::migrate as flow;
 use crate::http::auth::Identity;
@@ -16,15 +16,19 @@ use crate::http::problem::{Problem, ProblemBody};
 /// How copies are freed.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct GraceBody {
+pub struct RetireBody {
     /// How long the bytes stay after readers have left them alone, such as `1h`; as before when left
     /// out, `7d` at first.
-    pub(super) grace: Option<String>,
+    grace: Option<String>,
+    /// Also frees objects whose copy on the target was there before and was not read, once so many of
+    /// a hundred such copies were; all when left out.
+    #[schema(minimum = 1, maximum = 100)]
+    sample_percent: Option<u8>,
 }
 
 /// Frees the source: copies whose object has one on the target that was read back in this migration.
 #[utoipa::path(post, path = "/v1/migrations/{id}/retire", tag = "migrations",
-    request_body = Option<GraceBody>, params(("id" = String, Path)),
+    request_body = Option<RetireBody>, params(("id" = String, Path)),
     responses(
         (status = 200, description = "The migration.", body = MigrationView),
         (status = 409, description = "`migration_conflict`", body = ProblemBody),
@@ -34,11 +38,13 @@ pub async fn retire(
     State(app): State<App>,
     identity: Identity,
     Id(id): Id<MigrationId>,
-    body: Result<JsonOrNothing<GraceBody>, Problem>,
+    body: Result<JsonOrNothing<RetireBody>, Problem>,
 ) -> Result<Json<MigrationView>, Problem> {
     identity.require_operator()?;
     let JsonOrNothing(body) = body?;
     let grace = body.grace.as_deref().map(parse_grace).transpose()?;
+    let sample = body.sample_percent.map(parse_sample).transpose()?;
     let source = current(&app, id).await?.source;
-    Ok(Json(flow::retire(&app, &source, grace).await?.into()))
+    let retired = flow::retire(&app, &source, grace, sample.unwrap_or_default()).await?;
+    Ok(Json(retired.into()))
 }
