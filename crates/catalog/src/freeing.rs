@@ -211,7 +211,7 @@ impl Catalog {
         .await
     }
 
-    /// How many freed copies on a store could be removed now.
+    /// How many freed copies on a store could be removed now, or are being removed.
     ///
     /// # Errors
     /// When the database fails.
@@ -220,7 +220,8 @@ impl Catalog {
             .fetch_optional(
                 sql("SELECT $1 AS id, count(*) AS removable FROM placements p
                      JOIN objects o ON o.id = p.object_id AND o.state = 'live'
-                     WHERE p.store = $1 AND p.state = 'retiring' AND p.next_attempt_at <= $2")
+                     WHERE p.store = $1 AND p.state = 'retiring'
+                         AND (p.next_attempt_at <= $2 OR p.attempts > 0)")
                 .bind(store.as_str().to_owned())
                 .bind(now.unix_ms()),
             )

@@ -302,6 +302,8 @@ async fn a_copy_is_freed_only_while_another_one_has_matched(lab: &Lab) {
     let claimed = claim(later).await.unwrap();
     assert_eq!(claimed.len(), 1);
     assert_eq!(claimed[0].object.id, copied_one.id);
+    let being_removed = lab.catalog.count_removable(local, later);
+    assert_eq!(being_removed.await.unwrap(), 1, "whoever claimed it is not done");
     assert_eq!(claim(later).await.unwrap(), []);
     step(
         lab,
