@@ -400,19 +400,27 @@ impl Catalog {
             .collect()
     }
 
-    /// Has everything that failed on a store tried again at once; how much that is.
+    /// Has what a migration is about and what failed on a store tried again at once; how much that
+    /// is.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn retry_owed(&self, store: &StoreName, now: Timestamp) -> Result<u64> {
-        self.execute(
-            sql(
-                "UPDATE placements SET next_attempt_at = $2, attempts = 0, last_error = NULL
-                 WHERE store = $1 AND state IN ('copying', 'suspect') AND last_error IS NOT NULL",
-            )
-            .bind(store.as_str().to_owned())
-            .bind(now.unix_ms()),
-        )
-        .await
+    pub async fn retry_owed(
+        &self,
+        migration: &MigrationRow,
+        store: &StoreName,
+        now: Timestamp,
+    ) -> Result<u64> {
+        let mut update = Assembled::new("UPDATE placements SET next_attempt_at = ");
+        update.number(now.unix_ms());
+        update.push(", attempts = 0, last_error = NULL WHERE store = ");
+        update.text(store.as_str());
+        update.push(
+            " AND state IN ('copying', 'suspect') AND last_error IS NOT NULL
+              AND EXISTS (SELECT 1 FROM objects o WHERE o.id = placements.object_id AND",
+        );
+        push_scope(&mut update, &migration.prefix);
+        update.push(")");
+        self.execute(update.finish()).await
     }
 }

@@ -303,7 +303,11 @@ async fn a_copy_is_freed_only_while_another_one_has_matched(lab: &Lab) {
     assert_eq!(claimed.len(), 1);
     assert_eq!(claimed[0].object.id, copied_one.id);
     let being_removed = lab.catalog.count_removable(local, later);
-    assert_eq!(being_removed.await.unwrap(), 1, "whoever claimed it is not done");
+    assert_eq!(
+        being_removed.await.unwrap(),
+        1,
+        "whoever claimed it is not done"
+    );
     assert_eq!(claim(later).await.unwrap(), []);
     step(
         lab,
@@ -506,8 +510,16 @@ async fn failures_are_listed_and_tried_again(lab: &Lab) {
     assert_eq!(listed[0].error, "the source is damaged");
     assert_eq!(failures(Some(object.id)).await.unwrap(), []);
     assert_eq!(claim().await, []);
-    let retried = lab.catalog.retry_owed(&row.target, lab.now()).await;
-    assert_eq!(retried.unwrap(), 1);
+    let retry = |row: MigrationRow| async move {
+        let retried = lab.catalog.retry_owed(&row, &row.target, lab.now()).await;
+        retried.unwrap()
+    };
+    let elsewhere = MigrationRow {
+        prefix: "models/".parse().unwrap(),
+        ..row.clone()
+    };
+    assert_eq!(retry(elsewhere).await, 0, "it is about other objects");
+    assert_eq!(retry(row.clone()).await, 1);
     assert_eq!(failures(None).await.unwrap(), []);
     assert_eq!(claim().await.len(), 1);
 }

@@ -467,7 +467,7 @@ async fn call_migrations(lab: &Lab) {
             .migration_failures(&row, Some(object.id), 9)
             .await
             .unwrap();
-        catalog.retry_owed(&row.target, now).await.unwrap();
+        catalog.retry_owed(&row, &row.target, now).await.unwrap();
         catalog.copy_progress(&row).await.unwrap();
         catalog.free_progress(&row, &row.source).await.unwrap();
         catalog.plan_counts(&row.target, &row.prefix).await.unwrap();

@@ -362,7 +362,7 @@ async fn turn(
     Ok(app.catalog.update_migration(current, &patch, now).await?)
 }
 
-/// Has everything that failed tried again at once; how much that is.
+/// Has everything that a migration is about and that failed tried again at once; how much that is.
 ///
 /// # Errors
 /// See [`MigrateError`].
@@ -371,7 +371,10 @@ pub async fn retry_failed(app: &App, migration: &MigrationRow) -> Result<u64, Mi
         MigrationPhase::Copy | MigrationPhase::Retire => &migration.target,
         MigrationPhase::Rollback => &migration.source,
     };
-    let retried = app.catalog.retry_owed(store, app.clock.now()).await?;
+    let retried = app
+        .catalog
+        .retry_owed(migration, store, app.clock.now())
+        .await?;
     app.engine_bell.notify_one();
     Ok(retried)
 }
