@@ -7,7 +7,9 @@
     reason = "in a test, ending with a panic is how it fails"
 )]
 
+mod kills;
 mod place;
+mod refusals;
 mod second;
 mod server;
 
@@ -471,7 +473,7 @@ pub(crate) async fn store(app: &App, key: &str, bytes: Vec<u8>) {
 }
 
 /// The seed of this run, which is printed.
-fn dice() -> StdRng {
+pub(crate) fn dice() -> StdRng {
     let system: &dyn Entropy = &SystemEntropy;
     let seed = match std::env::var("STOCKROOM_SEED") {
         Ok(text) => text.parse().expect("STOCKROOM_SEED is a whole number"),

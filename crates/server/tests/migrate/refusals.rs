@@ -1,0 +1,104 @@
+//! A target that refuses: it is full, its key may not write any more, or the clocks differ. What could not be copied is named
+//! with the reason, nothing is freed on its account, and it goes on when that is mended.
+
+use std::collections::BTreeSet;
+
+use chaos_s3::{Fault, FaultAction, Operation};
+use serde_json::{Value, json};
+
+use crate::place::{Ended, Files, Place};
+
+const FILES: usize = 20;
+
+/// What refuses every upload after the first few.
+fn refusing(status: u16, code: &'static str, after: u64) -> Fault {
+    let action = FaultAction::Status {
+        status,
+        code,
+        retry_after_s: None,
+    };
+    Fault::new(Operation::PutObject, action)
+        .after(after)
+        .forever()
+}
+
+fn failures(ran: &Ended) -> Vec<Value> {
+    let lines = ran.lines().into_iter();
+    lines.filter(|it| it["failed"].is_string()).collect()
+}
+
+/// Runs a migration that a target refuses in the middle, frees what may be freed, and goes on when it is mended.
+async fn refused_and_mended(place: Place, files: &Files, reason: &str, mend: impl FnOnce(&Place)) {
+    let ran = place.run(&["migrate", "run", "--to", "s3"]);
+    assert_eq!(ran.code, 3, "{}", ran.stdout);
+    let failures = failures(&ran);
+    let named: BTreeSet<&str> = failures
+        .iter()
+        .map(|it| it["key"].as_str().unwrap())
+        .collect();
+    let verified = ran.last()["verified"].as_u64().unwrap();
+    assert_eq!(verified + named.len() as u64, FILES as u64);
+    assert!(!named.is_empty());
+    for failure in &failures {
+        let error = failure["error"].as_str().unwrap();
+        assert!(error.contains(reason), "{error}");
+    }
+
+    // What is only on the disk stays there, and everything can be read.
+    let place = place.in_mode("s3");
+    let retire = ["migrate", "retire", "--from", "local", "--grace", "0s"];
+    let retired = place.run(&retire);
+    assert_eq!(
+        json!([retired.last()["freed"], retired.last()["on_source"]]),
+        json!([verified, named.len()])
+    );
+    let left: Vec<String> = place.files_on_disk();
+    assert_eq!(
+        left.iter().map(String::as_str).collect::<BTreeSet<_>>(),
+        named
+    );
+
+    mend(&place);
+    place.assert_readable(files);
+    let again = place.run(&["migrate", "run", "--to", "s3", "--fresh"]);
+    assert_eq!(again.code, 0, "{}", again.stdout);
+    assert_eq!(again.last()["verified"], FILES);
+    let retired = place.run(&retire);
+    assert_eq!(retired.last()["on_source"], 0, "{}", retired.stdout);
+    place.assert_in_bucket(files);
+    place.assert_verified();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_loses_its_permission_in_the_middle_is_named_and_nothing_is_lost() {
+    let place = Place::start().await;
+    let files = place.put_files(FILES).await;
+    place.s3().fault(refusing(403, "AccessDenied", 8));
+    refused_and_mended(place, &files, "AccessDenied", |place| {
+        place.s3().clear_faults()
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_that_is_full_is_named_and_nothing_is_lost() {
+    let place = Place::start().await;
+    let files = place.put_files(FILES).await;
+    // What Backblaze answers when a cap of the account is reached.
+    place.s3().fault(refusing(403, "QuotaExceeded", 8));
+    refused_and_mended(place, &files, "QuotaExceeded", |place| {
+        place.s3().clear_faults()
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_20_minutes_off_is_named_and_nothing_is_lost() {
+    let place = Place::start().await;
+    let files = place.put_files(FILES).await;
+    place.s3().set_clock_skew(20 * 60);
+    refused_and_mended(place, &files, "RequestTimeTooSkewed", |place| {
+        place.s3().set_clock_skew(0);
+    })
+    .await;
+}
