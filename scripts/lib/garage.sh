@@ -5,7 +5,7 @@
 GARAGE_VERSION=2.5.0
 
 # start_garage: compiles Garage when it is not in the cache yet and starts a node with one bucket and one key that may
-# do everything. Leaves $garage_endpoint, $garage_region, $garage_bucket, $garage_key_id and $garage_application_key,
+# do everything. Leaves $garage_program, $garage_endpoint, $garage_region, $garage_bucket, $garage_key_id and $garage_application_key,
 # or returns false with the reason in $garage_problem.
 # shellcheck disable=SC2034  # The variables are read by the scripts that source this file.
 start_garage() {
@@ -15,6 +15,7 @@ start_garage() {
         garage_problem="cargo could not install Garage $GARAGE_VERSION from crates.io"
         return 1
     }
+    garage_program=$garage
     make_scratch
     local folder="$scratch/garage" log="$scratch/garage.log" s3_port rpc_port
     s3_port=$(free_port)

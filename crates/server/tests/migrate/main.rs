@@ -7,6 +7,7 @@
     reason = "in a test, ending with a panic is how it fails"
 )]
 
+mod cluster;
 mod kills;
 mod place;
 mod refusals;
