@@ -12,7 +12,7 @@ help:
 	@echo 'make fuzz      inputs that libFuzzer makes up, a minute for each target'
 	@echo 'make lint      formatting, clippy, licences, documentation, tidiness'
 	@echo 'make audit     known vulnerabilities of the dependencies (needs GitHub)'
-	@echo 'make bench     what uploads, signed URLs and receipts cost, and what two stores cost beside one'
+	@echo 'make bench     what uploads, signed URLs, receipts and two stores cost, and migrations beside rclone and s5cmd'
 
 # The development profile: nothing is optimised but hashing, so the first start comes soonest, and `make test` uses the
 # same artefacts. Production is `cargo build --release`.
@@ -44,3 +44,4 @@ bench:
 	cargo bench --locked --package stockroom-storage --bench hot_paths $(ARGS)
 	cargo bench --locked --package stockroom --bench hybrid $(ARGS)
 	cargo bench --locked --package stockroom --bench receipts $(ARGS)
+	$(if $(ARGS),,scripts/bench)

@@ -7,10 +7,11 @@
 use stockroom_domain::{MigrationId, ObjectId, StoreName, Timestamp};
 
 use crate::Catalog;
+use crate::claims::ClaimedPlacement;
 use crate::error::Result;
 use crate::migrating::{push_sampled, push_scope};
 use crate::migrations::MigrationRow;
-use crate::placements::{ClaimedPlacement, placement_columns};
+use crate::placements::placement_columns;
 use crate::row::Record;
 use crate::run::{Assembled, sql, still};
 use crate::sample::Sample;

@@ -11,6 +11,7 @@ mod address;
 mod adoption;
 mod assets;
 mod audit;
+mod claims;
 mod connect;
 mod counts;
 mod deliveries;
@@ -48,6 +49,7 @@ mod view;
 
 pub use assets::{AssetRow, NewAsset};
 pub use audit::AuditRow;
+pub use claims::ClaimedPlacement;
 pub use connect::{Catalog, ConnectOptions, Probe};
 pub use counts::{StateCount, UnderPlaced};
 pub use deliveries::{Attempt, ClaimedDelivery, DeliveryRow};
@@ -68,7 +70,7 @@ pub use migrations::{MigrationLimits, MigrationPatch, MigrationRow, NewMigration
 pub use models::{ModelFilter, ModelPatch, ModelRow, NewModel, VisibleTo};
 pub use objects::{ObjectDetails, ObjectRow};
 pub use page::{Page, Paged};
-pub use placements::{ClaimedPlacement, Placement, PlacementRow, PlacementStep};
+pub use placements::{Placement, PlacementRow, PlacementStep};
 pub use purchases::{NewPurchase, PurchaseFilter, PurchaseRow, Recorded, RefundedOrder};
 pub use sample::Sample;
 pub use tombstones::{SECOND_LOOK, Tombstone};

@@ -305,13 +305,13 @@ impl Catalog {
         })
     }
 
-    /// What a migration to a store would find. This looks at all live objects.
+    /// What a migration to a store would find. This looks at all live objects, and at the copies of
+    /// each in one go: the groups have SQLite walk through both tables in the order of the ids, in
+    /// which they mostly lie in the file, and not in that of the keys.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn plan_counts(&self, target: &StoreName, prefix: &KeyPrefix) -> Result<PlanCounts> {
-        const OTHERS: &str = "SELECT 1 FROM placements s WHERE s.object_id = o.id
-                 AND s.store <> ";
         let mut select = Assembled::new(
             "SELECT 'all' AS id, count(*) AS objects,
                  coalesce(CAST(sum(x.size_bytes) AS BIGINT), 0) AS bytes,
@@ -326,22 +326,24 @@ impl Catalog {
                  count(CASE WHEN x.is_there = 0 AND x.is_well = 0 THEN 1 END) AS without_source,
                  count(CASE WHEN x.is_there = 0 AND x.is_well = 1 AND x.is_read = 0 THEN 1 END)
                      AS unverified
-             FROM (SELECT o.size_bytes,
-                 CASE WHEN p.state = 'present' THEN 1 ELSE 0 END AS is_there,
-                 CASE WHEN EXISTS (",
-        );
-        select.push(OTHERS).text(target.as_str());
-        select.push(" AND s.state = 'present') THEN 1 ELSE 0 END AS is_well, CASE WHEN EXISTS (");
-        select.push(OTHERS).text(target.as_str());
-        select.push(
-            " AND s.state = 'present' AND s.verified_at > o.live_at)
-                 THEN 1 ELSE 0 END AS is_read
-             FROM objects o LEFT JOIN placements p ON p.object_id = o.id AND p.store = ",
+             FROM (SELECT o.size_bytes, max(CASE WHEN s.state = 'present' AND s.store = ",
         );
         select.text(target.as_str());
-        select.push(" WHERE");
+        select.push(
+            " THEN 1 ELSE 0 END) AS is_there, max(CASE WHEN s.state = 'present' AND s.store <> ",
+        );
+        select.text(target.as_str());
+        select.push(
+            " THEN 1 ELSE 0 END) AS is_well, max(CASE WHEN s.state = 'present'
+                 AND s.verified_at > o.live_at AND s.store <> ",
+        );
+        select.text(target.as_str());
+        select.push(
+            " THEN 1 ELSE 0 END) AS is_read
+             FROM objects o LEFT JOIN placements s ON s.object_id = o.id WHERE",
+        );
         push_scope(&mut select, prefix);
-        select.push(") x");
+        select.push(" GROUP BY o.id) x");
         let row = self.fetch_optional(select.finish()).await?;
         let Some(row) = row else {
             return Ok(PlanCounts::default());

@@ -274,6 +274,27 @@ impl Tx {
         Ok(())
     }
 
+    /// Records that copies of several objects are there. Whether anybody wants to know is asked once.
+    pub(crate) async fn tell_of_present(
+        &mut self,
+        objects: &[ObjectId],
+        store: &StoreName,
+        now: Timestamp,
+    ) -> Result<()> {
+        if self
+            .listeners(EventKind::PlacementPresent)
+            .await?
+            .is_empty()
+        {
+            return Ok(());
+        }
+        for object in objects {
+            self.tell_of_placement(*object, store, PlacementState::Present, None, now)
+                .await?;
+        }
+        Ok(())
+    }
+
     /// Records what became of a copy, where somebody outside may care. A copy that is owed, or about
     /// to be removed, is the engine's own business.
     pub(crate) async fn tell_of_placement(

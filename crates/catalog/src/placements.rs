@@ -7,9 +7,8 @@ use stockroom_domain::{MigrationId, ObjectId, PlacementState, StoreName, Timesta
 
 use crate::Catalog;
 use crate::error::{CatalogError, Conflict, Noun, Result};
-use crate::objects::ObjectRow;
-use crate::row::{Record, unless_damaged};
-use crate::run::{Statement, Tx, sql, still};
+use crate::row::Record;
+use crate::run::{Assembled, Statement, sql};
 
 /// A placement as lists and downloads need it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,15 +43,6 @@ pub struct PlacementRow {
     pub last_error: Option<String>,
     /// The migration that gave the object this copy, or took it away.
     pub migration: Option<MigrationId>,
-}
-
-/// A placement that a worker has taken, with the object.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClaimedPlacement {
-    /// The placement.
-    pub placement: PlacementRow,
-    /// The object. Its state may have changed; bytes are copied for live objects only.
-    pub object: ObjectRow,
 }
 
 /// A step of a placement from one state to another.
@@ -110,21 +100,6 @@ fn parse_placement(text: &str) -> Option<Placement> {
     })
 }
 
-/// Due placements of live objects in one state, longest waiting first. The object is looked up by
-/// its id: as a join, PostgreSQL without statistics walks through all live objects for each row.
-macro_rules! due_in_state {
-    ($state:literal) => {
-        concat!(
-            "SELECT p.object_id, p.next_attempt_at FROM placements p \
-             WHERE p.store = $1 AND p.state = '",
-            $state,
-            "' AND p.next_attempt_at <= $2 \
-                 AND (SELECT o.state FROM objects o WHERE o.id = p.object_id) = 'live' \
-             ORDER BY p.next_attempt_at LIMIT $4"
-        )
-    };
-}
-
 macro_rules! placement_columns {
     () => {
         "object_id AS placement_object_id, store AS placement_store, state AS placement_state, \
@@ -136,7 +111,7 @@ macro_rules! placement_columns {
 pub(crate) use placement_columns;
 
 impl PlacementRow {
-    fn read(row: &AnyRow) -> Result<Self> {
+    pub(crate) fn read(row: &AnyRow) -> Result<Self> {
         let row = Record::new(row, "placements", "placement_object_id");
         Ok(Self {
             object_id: row.parsed("placement_object_id")?,
@@ -267,6 +242,59 @@ impl Catalog {
         Ok(true)
     }
 
+    /// Takes placements of a store to `present`, those of them that still are in the state that they
+    /// were claimed in: their bytes matched their hash just now. It is one transaction, because each
+    /// costs a sync of the disk. Which ones it took; what became of one of the others,
+    /// [`Catalog::step_placement`] tells.
+    ///
+    /// # Errors
+    /// [`Conflict::IllegalStep`].
+    pub async fn note_placed(
+        &self,
+        store: &StoreName,
+        from: PlacementState,
+        objects: &[ObjectId],
+        now: Timestamp,
+    ) -> Result<Vec<ObjectId>> {
+        let to = from.step(PlacementState::Present).map_err(Conflict::from)?;
+        if objects.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.retried(|| self.try_note_placed(store, (from, to), objects, now))
+            .await
+    }
+
+    async fn try_note_placed(
+        &self,
+        store: &StoreName,
+        (from, to): (PlacementState, PlacementState),
+        objects: &[ObjectId],
+        now: Timestamp,
+    ) -> Result<Vec<ObjectId>> {
+        let now_ms = now.unix_ms();
+        let mut update = Assembled::new("UPDATE placements SET state = ");
+        update.text(to.as_str());
+        update.push(", attempts = 0, last_error = NULL, updated_at = ");
+        update.number(now_ms);
+        update.push(", next_attempt_at = ").number(now_ms);
+        update.push(", verified_at = ").number(now_ms);
+        update.push(" WHERE store = ").text(store.as_str());
+        update.push(" AND object_id IN (");
+        push_ids(&mut update, objects.iter().copied());
+        // As a `CASE` for the reason that `still!` gives.
+        update.push(") AND CASE WHEN state = ").text(from.as_str());
+        update.push(" THEN 1 ELSE 0 END = 1 RETURNING object_id");
+        let mut tx = self.begin().await?;
+        let rows = tx.fetch_all(update.finish()).await?;
+        let noted = rows
+            .iter()
+            .map(|row| Record::new(row, "placements", "object_id").parsed("object_id"))
+            .collect::<Result<Vec<ObjectId>>>()?;
+        tx.tell_of_present(&noted, store, now).await?;
+        tx.commit().await?;
+        Ok(noted)
+    }
+
     /// Notes that the bytes of a placement that is `present` matched their hash just now, which
     /// ends a claim of it. Whether it was still present.
     ///
@@ -288,90 +316,6 @@ impl Catalog {
                 .bind(object_id.to_string())
                 .bind(store.as_str())
                 .bind(now.unix_ms()),
-            )
-            .await?;
-        Ok(changed == 1)
-    }
-
-    /// Takes up to `limit` placements of a store that are owed and due: those of live objects
-    /// that are `copying` or `suspect`, longest waiting first. Until `lease_until` nobody else is
-    /// given them, and the object's bytes are not removed; a worker that dies needs do nothing,
-    /// and one that needs longer calls [`Catalog::renew_placement`]. One whose row is damaged is
-    /// logged and not given out.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn claim_placements(
-        &self,
-        store: &StoreName,
-        now: Timestamp,
-        lease_until: Timestamp,
-        limit: u32,
-    ) -> Result<Vec<ClaimedPlacement>> {
-        self.claim(|| {
-            // One query for each state reads the index in its order and stops at the limit,
-            // however many are owed.
-            sql(concat!(
-                "WITH chosen AS MATERIALIZED (
-                     SELECT due.object_id FROM (
-                         SELECT * FROM (",
-                due_in_state!("copying"),
-                ") owed UNION ALL SELECT * FROM (",
-                due_in_state!("suspect"),
-                ") doubted
-                     ) due ORDER BY due.next_attempt_at LIMIT $4)
-                 UPDATE placements SET next_attempt_at = $3, attempts = attempts + 1
-                 WHERE store = $1 AND object_id IN (SELECT chosen.object_id FROM chosen) AND ",
-                still!("state IN ('copying', 'suspect') AND next_attempt_at <= $2"),
-                " RETURNING ",
-                placement_columns!()
-            ))
-            .bind(store.as_str().to_owned())
-            .bind(now.unix_ms())
-            .bind(lease_until.unix_ms())
-            .bind(i64::from(limit))
-        })
-        .await
-    }
-
-    /// Runs a statement that claims placements and returns them, and adds their objects. What is
-    /// damaged is left out and stays claimed, so that the next call comes to the others.
-    pub(crate) async fn claim(
-        &self,
-        statement: impl Fn() -> Statement,
-    ) -> Result<Vec<ClaimedPlacement>> {
-        self.retried(|| self.try_claim(statement())).await
-    }
-
-    async fn try_claim(&self, statement: Statement) -> Result<Vec<ClaimedPlacement>> {
-        let mut tx = self.begin().await?;
-        let rows = tx.fetch_all(statement).await?;
-        let mut claimed = Vec::with_capacity(rows.len());
-        for row in &rows {
-            claimed.extend(unless_damaged(tx.with_object(row).await)?);
-        }
-        tx.commit().await?;
-        Ok(claimed)
-    }
-
-    /// Keeps a claimed placement until `lease_until`. Call it while bytes are copied. Whether it
-    /// still is `copying` or `suspect`; when not, the copy is not wanted any more.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn renew_placement(
-        &self,
-        object_id: ObjectId,
-        store: &StoreName,
-        lease_until: Timestamp,
-    ) -> Result<bool> {
-        let changed = self
-            .execute(
-                sql("UPDATE placements SET next_attempt_at = $3
-                     WHERE object_id = $1 AND store = $2 AND state IN ('copying', 'suspect')")
-                .bind(object_id.to_string())
-                .bind(store.as_str())
-                .bind(lease_until.unix_ms()),
             )
             .await?;
         Ok(changed == 1)
@@ -403,12 +347,13 @@ impl Catalog {
     }
 }
 
-impl Tx {
-    /// The placement in the columns that [`placement_columns`] names, with its object.
-    async fn with_object(&mut self, row: &AnyRow) -> Result<ClaimedPlacement> {
-        let placement = PlacementRow::read(row)?;
-        let object = self.object(&placement.object_id.to_string()).await?;
-        Ok(ClaimedPlacement { placement, object })
+/// Adds ids with commas between.
+pub(crate) fn push_ids(text: &mut Assembled, ids: impl IntoIterator<Item = ObjectId>) {
+    for (index, id) in ids.into_iter().enumerate() {
+        if index > 0 {
+            text.comma();
+        }
+        text.text(id.to_string());
     }
 }
 

@@ -4,9 +4,10 @@
 use stockroom_domain::{Key, ObjectId, ObjectState, StoreName, Timestamp};
 
 use crate::Catalog;
+use crate::claims::ClaimedPlacement;
 use crate::error::Result;
 use crate::objects::{ObjectRow, object_columns};
-use crate::placements::{ClaimedPlacement, Placement, placement_columns, read_placements};
+use crate::placements::{Placement, placement_columns, read_placements};
 use crate::row::{Record, unless_damaged};
 use crate::run::{Assembled, sql, still};
 

@@ -237,7 +237,11 @@ async fn what_happens_to_copies_is_told(lab: &Lab) {
     // Of what did not happen, nobody is told.
     step(Present, Suspect, None).await.unwrap_err();
     step(Suspect, Copying, None).await.unwrap();
-    step(Copying, Present, None).await.unwrap();
+    let together = lab
+        .catalog
+        .note_placed(s3, Copying, &[object.id], lab.now())
+        .await;
+    assert_eq!(together.unwrap(), [object.id]);
     let now = lab.now();
     lab.catalog.retire_object(&object.key, now).await.unwrap();
     let lease_until = lab.after(60);

@@ -21,6 +21,8 @@ on_both_databases!(
     what_is_owed_and_what_is_doubted_is_taken_in_one_turn,
     what_a_deleted_object_is_owed_is_not_taken,
     a_claim_is_kept_while_it_is_renewed,
+    a_claim_that_is_given_back_is_due_at_once,
+    what_was_copied_is_noted_at_once_unless_it_was_deleted,
     a_placement_that_failed_waits,
     two_workers_never_take_the_same_placement,
     placements_are_counted_by_store_and_state,
@@ -304,6 +306,64 @@ async fn a_claim_is_kept_while_it_is_renewed(lab: &Lab) {
     let unknown = lab.id(ObjectId::generate);
     let renewal = catalog.renew_placement(unknown, &s3, renewed).await;
     assert!(!renewal.unwrap());
+}
+
+async fn a_claim_that_is_given_back_is_due_at_once(lab: &Lab) {
+    let id = lab.under_placed("models/a").await.id;
+    let placed = lab.put("models/b").await.object.id;
+    let (catalog, s3) = (&lab.catalog, StoreName::S3);
+    let (now, lease_until) = (lab.now(), lab.after(60));
+    let claim = async || {
+        catalog
+            .claim_placements(&s3, now, lease_until, 9)
+            .await
+            .unwrap()
+    };
+    assert_eq!(claim().await.len(), 1);
+    assert!(claim().await.is_empty());
+    let before = catalog.placements_of(placed).await.unwrap();
+    for objects in [&[][..], &[id, placed]] {
+        catalog.return_placements(&s3, objects, now).await.unwrap();
+    }
+    assert_eq!(catalog.placements_of(placed).await.unwrap(), before);
+    // It counts as if nobody had tried.
+    let again = claim().await;
+    assert_eq!((again.len(), again[0].placement.attempts), (1, 1));
+}
+
+async fn what_was_copied_is_noted_at_once_unless_it_was_deleted(lab: &Lab) {
+    let (catalog, s3) = (&lab.catalog, StoreName::S3);
+    let mut ids = Vec::new();
+    for n in 0..3 {
+        ids.push(lab.under_placed(&format!("models/{n}")).await.id);
+    }
+    let deleted = lab.under_placed("models/deleted").await;
+    ids.push(deleted.id);
+    let now = lab.now();
+    catalog.retire_object(&deleted.key, now).await.unwrap();
+    let retiring = catalog.claim_retiring(now, lab.after(60), 9).await;
+    assert_eq!(retiring.unwrap().len(), 1);
+    let claimed = catalog
+        .claim_placements(&s3, lab.now(), lab.after(60), 9)
+        .await;
+    assert_eq!(claimed.unwrap().len(), 3);
+
+    let illegal = catalog.note_placed(&s3, Gone, &ids, lab.now()).await;
+    assert_conflict!(illegal, Conflict::IllegalStep(_));
+    let none = catalog.note_placed(&s3, Suspect, &ids, lab.now()).await;
+    assert_eq!(none.unwrap(), []);
+    let now = lab.now();
+    let mut noted = catalog.note_placed(&s3, Copying, &ids, now).await.unwrap();
+    noted.sort_unstable();
+    assert_eq!(noted, ids[..3]);
+    for id in noted {
+        let row = &catalog.placements_of(id).await.unwrap()[1];
+        assert_eq!((row.state, row.attempts), (Present, 0));
+        assert_eq!((row.verified_at, row.updated_at), (Some(now), now));
+    }
+    assert_eq!(state(lab, deleted.id).await, Retiring);
+    let again = catalog.note_placed(&s3, Copying, &ids, now).await;
+    assert_eq!(again.unwrap(), []);
 }
 
 async fn a_placement_that_failed_waits(lab: &Lab) {

@@ -119,6 +119,16 @@ const MADE_FOR: &[(&str, &[&str], &[&str])] = &[
         ],
     ),
     (
+        "attempts = attempts - 1",
+        &["SEARCH placements USING PRIMARY KEY (object_id=? AND store=?)"],
+        &["using placements_pkey on placements "],
+    ),
+    (
+        "attempts = 0, last_error = NULL, updated_at",
+        &["SEARCH placements USING PRIMARY KEY (object_id=? AND store=?)"],
+        &["using placements_pkey on placements "],
+    ),
+    (
         "ORDER BY coalesce(p.verified_at, 0) LIMIT",
         &[
             "SEARCH placements USING PRIMARY KEY (object_id=? AND store=?)",
@@ -640,6 +650,10 @@ async fn call_placements(lab: &Lab, object: &ObjectRow) {
         .await
         .unwrap();
     catalog.renew_placement(object.id, s3, now).await.unwrap();
+    let together = [object.id];
+    catalog.return_placements(s3, &together, now).await.unwrap();
+    let noted = catalog.note_placed(s3, PlacementState::Copying, &together, now);
+    noted.await.unwrap();
     let rows = catalog.placements_of(object.id).await.unwrap();
     catalog
         .postpone_placement(&rows[1], "x", now, Duration::ZERO)

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use futures::future::{Either, select};
-use stockroom_catalog::ClaimedPlacement;
+use stockroom_catalog::PlacementRow;
 use stockroom_domain::Timestamp;
 
 use crate::app::App;
@@ -15,7 +15,7 @@ use crate::app::App;
 pub(super) const LEASE: Duration = Duration::from_secs(120);
 
 /// How often a claim is renewed: often enough that one slow transaction does no harm.
-const RENEWAL: Duration = Duration::from_secs(30);
+pub(super) const RENEWAL: Duration = Duration::from_secs(30);
 
 /// Until when rows that are claimed now are ours.
 pub(super) fn until(now: Timestamp) -> Timestamp {
@@ -27,28 +27,33 @@ pub(super) fn until(now: Timestamp) -> Timestamp {
 /// the catalog decides in the end.
 pub(super) async fn holding<T>(
     app: &App,
-    claim: &ClaimedPlacement,
+    placement: &PlacementRow,
     work: impl Future<Output = T>,
 ) -> T {
-    match select(pin!(work), pin!(renew(app, claim))).await {
+    match select(pin!(work), pin!(keep(app, placement))).await {
         Either::Left((outcome, _)) => outcome,
         Either::Right((never, _)) => match never {},
     }
 }
 
-async fn renew(app: &App, claim: &ClaimedPlacement) -> Infallible {
+async fn keep(app: &App, placement: &PlacementRow) -> Infallible {
     loop {
         tokio::time::sleep(RENEWAL).await;
-        let placement = &claim.placement;
-        let lease_until = until(app.clock.now());
-        let renewed = app
-            .catalog
-            .renew_placement(placement.object_id, &placement.store, lease_until)
-            .await;
-        match renewed {
-            Ok(true) => {}
-            Ok(false) => tracing::debug!(object = %placement.object_id, "the claim is lost"),
-            Err(error) => tracing::warn!(%error, "a claim is not renewed yet"),
+        if !renew(app, placement).await {
+            tracing::debug!(object = %placement.object_id, "the claim is lost");
         }
     }
+}
+
+/// Renews a claim; whether the copy is still wanted, as far as the catalog tells.
+pub(super) async fn renew(app: &App, placement: &PlacementRow) -> bool {
+    let lease_until = until(app.clock.now());
+    let renewed = app
+        .catalog
+        .renew_placement(placement.object_id, &placement.store, lease_until)
+        .await;
+    renewed.unwrap_or_else(|error| {
+        tracing::warn!(%error, "a claim is not renewed yet");
+        true
+    })
 }

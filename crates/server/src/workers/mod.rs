@@ -1,6 +1,7 @@
 //! Work in the background. Each worker is a loop over a state that the catalog holds; it claims
 //! rows by lease and can be killed at any time.
 
+mod booking;
 pub mod engine;
 pub mod identity;
 mod lease;

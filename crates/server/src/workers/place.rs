@@ -1,17 +1,24 @@
 //! Place: give a store the copy that it owes, verified by hash.
+//!
+//! Bytes move in tasks of their own: a few copies are written at the same time, and as many others
+//! that were written are read back meanwhile, so that the line is in use both ways and nothing
+//! waits for an answer that could write. What is claimed and noted in the
+//! catalog goes by in batches beside them (`booking.rs`): each transaction costs a sync of the disk,
+//! which takes longer than copying a small object does.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use stockroom_catalog::{
-    CatalogError, ClaimedPlacement, Conflict, ObjectDetails, PlacementRow, PlacementStep,
-};
+use stockroom_catalog::{CatalogError, ObjectDetails, PlacementRow};
 use stockroom_domain::{PlacementState, StoreName};
 use stockroom_storage::{Error, ErrorKind, GuardedStore, Operation, Store};
-use tokio::task::JoinSet;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
 
-use super::lease::{self, holding};
+use super::booking::{self, Ahead, Booked, Copied, Order};
+use super::lease::holding;
 use super::transfer::{sources, transfer};
 use super::versions::remove_old_versions;
 use crate::app::App;
@@ -30,101 +37,220 @@ const HOPELESS_WAIT: Duration = Duration::from_secs(3_600);
 /// How long copies that are under way may keep the engine from looking for more.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
+/// How many copies that were read back are noted together, and how long the first of them waits for
+/// the others. Those that a kill finds waiting are copied again, so they are few.
+const NOTED_TOGETHER: usize = 16;
+const NOTED_AFTER: Duration = Duration::from_millis(20);
+
+/// What was read with a claim is read again when that is longer ago.
+const FRESH: Duration = Duration::from_secs(1);
+
 /// How one placement went.
 enum Settled {
-    Placed,
-    /// It was deleted meanwhile, or somebody else was faster.
+    /// The copy is there and was read back; that is yet to be noted.
+    Copied(Box<Copied>),
+    /// It was deleted meanwhile.
     Moot,
     /// It is owed still.
     Owed,
     /// It is owed still, because no store that has a copy answers. So it is with all others that
     /// this store owes.
     NoSource(StoreName),
+    /// What lay behind a copy that was noted is gone.
+    Tidied,
 }
 
 /// Places what is due on all stores that answer, a few at the same time; how many were placed.
 pub(super) async fn due(app: &App) -> Result<usize, CatalogError> {
-    let mut working: JoinSet<Result<Settled, CatalogError>> = JoinSet::new();
-    let mut placed = 0;
-    let mut failure = None;
-    let mut without_source = BTreeSet::new();
-    loop {
-        // Never more rows are claimed than are begun at once, so that no claim grows old unused.
-        let free = app.engine.concurrency - working.len();
-        if failure.is_none() && free > 0 {
-            failure = claim(app, &mut working, &without_source, free).await.err();
+    let mut round = Round::new(app);
+    round.run().await;
+    booking::give_back(app, round.ahead).await;
+    round.failure.map_or(Ok(round.placed), Err)
+}
+
+/// What is going on between the first claim and the last note.
+struct Round<'a> {
+    app: &'a App,
+    /// Claimed, to begin as soon as others end. They are few, so that a pause comes into force soon.
+    ahead: VecDeque<Ahead>,
+    working: JoinSet<Result<Settled, CatalogError>>,
+    /// A permit for each copy that may be written at the same time.
+    writing: Arc<Semaphore>,
+    copied: Vec<Copied>,
+    /// What the catalog is being asked for, one thing at a time.
+    booking: JoinSet<Booked>,
+    /// Whether more than was claimed may be due.
+    may_be_more: bool,
+    without_source: BTreeSet<StoreName>,
+    placed: usize,
+    failure: Option<CatalogError>,
+}
+
+impl<'a> Round<'a> {
+    fn new(app: &'a App) -> Self {
+        Self {
+            app,
+            ahead: VecDeque::new(),
+            working: JoinSet::new(),
+            writing: Arc::new(Semaphore::new(app.engine.concurrency)),
+            copied: Vec::new(),
+            booking: JoinSet::new(),
+            may_be_more: true,
+            without_source: BTreeSet::new(),
+            placed: 0,
+            failure: None,
         }
-        // One copy may take hours, and what comes to be owed meanwhile need not wait for it.
-        let ended = tokio::select! {
-            ended = working.join_next() => ended,
-            () = app.engine_bell.notified(), if !working.is_empty() => continue,
-            () = tokio::time::sleep(LOOK_AGAIN), if !working.is_empty() => continue,
+    }
+
+    /// Works until nothing is under way and nothing more is due.
+    async fn run(&mut self) {
+        loop {
+            self.book();
+            let is_busy = !self.working.is_empty() || !self.booking.is_empty();
+            let waits = self.booking.is_empty() && !self.copied.is_empty();
+            let note_at = self.note_at().unwrap_or_else(Instant::now);
+            let next = self.next();
+            tokio::select! {
+                Ok(permit) = Arc::clone(&self.writing).acquire_owned(), if next.is_some() => {
+                    self.begin(next, permit);
+                }
+                Some(ended) = self.working.join_next() => self.ended(ended),
+                Some(booked) = self.booking.join_next() => self.booked(booked),
+                () = tokio::time::sleep_until(note_at), if waits => {}
+                // One copy may take hours, and what comes to be owed meanwhile need not wait for it.
+                () = self.app.engine_bell.notified(), if is_busy => self.may_be_more = true,
+                () = tokio::time::sleep(LOOK_AGAIN), if is_busy => {
+                    self.may_be_more = true;
+                    booking::renew(self.app, &mut self.ahead).await;
+                }
+                else => return,
+            }
+        }
+    }
+
+    /// Which claim is the next to be worked on, as soon as another copy may be written.
+    fn next(&self) -> Option<usize> {
+        // As many again as may be written are read back.
+        if self.is_over() || self.working.len() >= 2 * self.app.engine.concurrency {
+            return None;
+        }
+        let has_source = |it: &Ahead| !self.without_source.contains(it.store.name());
+        self.ahead.iter().position(has_source)
+    }
+
+    fn begin(&mut self, next: Option<usize>, permit: OwnedSemaphorePermit) {
+        if let Some(next) = next.and_then(|index| self.ahead.remove(index)) {
+            let app = self.app.clone();
+            self.working.spawn(settle(app, next, permit));
+        }
+    }
+
+    /// Whether nothing new is to begin in this round.
+    fn is_over(&self) -> bool {
+        self.failure.is_some() || self.app.shutdown.is_cancelled()
+    }
+
+    /// When the copies that were read back are to be noted at the latest.
+    fn note_at(&self) -> Option<Instant> {
+        self.copied.first().map(|it| it.at + NOTED_AFTER)
+    }
+
+    /// Has copies noted and others claimed, when either is worth it.
+    fn book(&mut self) {
+        if !self.booking.is_empty() {
+            return;
+        }
+        let notes = self.copied.len() >= NOTED_TOGETHER
+            || self.working.is_empty()
+            || self.note_at().is_some_and(|it| it <= Instant::now());
+        let concurrency = self.app.engine.concurrency;
+        let claims = self.may_be_more && !self.is_over() && self.ahead.len() <= concurrency / 2;
+        // Whoever rings from now on may mean what this claim does not see yet.
+        self.may_be_more &= !claims;
+        let order = Order {
+            copied: match notes {
+                true => std::mem::take(&mut self.copied),
+                false => Vec::new(),
+            },
+            limit: match claims {
+                true => 2 * concurrency - self.ahead.len(),
+                false => 0,
+            },
+            without_source: self.without_source.clone(),
         };
-        let Some(ended) = ended else {
-            return failure.map_or(Ok(placed), Err);
+        if !order.copied.is_empty() || order.limit > 0 {
+            self.booking.spawn(booking::book(self.app.clone(), order));
+        }
+    }
+
+    fn booked(&mut self, booked: Result<Booked, JoinError>) {
+        let Ok(booked) = booked else {
+            tracing::error!("a note of copies ended in a panic");
+            return;
         };
+        self.placed += booked.placed.len();
+        self.may_be_more |= booked.may_be_more;
+        self.ahead.extend(booked.claimed);
+        self.failure = self.failure.take().or(booked.failure);
+        for copied in booked.placed {
+            let app = self.app.clone();
+            self.working.spawn(async move {
+                remove_old_versions(&app, &copied.store, &copied.object).await;
+                Ok(Settled::Tidied)
+            });
+        }
+    }
+
+    fn ended(&mut self, ended: Result<Result<Settled, CatalogError>, JoinError>) {
         match ended {
-            Ok(Ok(Settled::Placed)) => placed += 1,
-            Ok(Ok(Settled::Moot | Settled::Owed)) => {}
-            Ok(Ok(Settled::NoSource(store))) => drop(without_source.insert(store)),
-            Ok(Err(error)) => failure = Some(error),
+            Ok(Ok(Settled::Copied(copied))) => self.copied.push(*copied),
+            Ok(Ok(Settled::Moot | Settled::Owed | Settled::Tidied)) => {}
+            Ok(Ok(Settled::NoSource(store))) => drop(self.without_source.insert(store)),
+            Ok(Err(error)) => self.failure = Some(error),
             Err(stopped) => tracing::error!(%stopped, "a copy ended in a panic"),
         }
     }
 }
 
-async fn claim(
-    app: &App,
-    working: &mut JoinSet<Result<Settled, CatalogError>>,
-    without_source: &BTreeSet<StoreName>,
-    mut free: usize,
-) -> Result<(), CatalogError> {
-    if app.shutdown.is_cancelled() {
-        return Ok(());
-    }
-    let stores = app.stores.iter().filter(|store| store.is_available());
-    for store in stores.filter(|store| !without_source.contains(store.name())) {
-        let now = app.clock.now();
-        let limit = u32::try_from(free).unwrap_or(u32::MAX);
-        let claimed = app
-            .catalog
-            .claim_placements(store.name(), now, lease::until(now), limit)
-            .await?;
-        free -= claimed.len().min(free);
-        for claim in claimed {
-            working.spawn(settle(app.clone(), Arc::clone(store), claim));
-        }
-        if free == 0 {
-            break;
-        }
-    }
-    Ok(())
-}
-
-/// Tries one placement and notes how it went.
+/// Tries one placement; what is left to do is noting that the copy is there.
 async fn settle(
     app: App,
-    store: Arc<GuardedStore>,
-    claim: ClaimedPlacement,
+    next: Ahead,
+    permit: OwnedSemaphorePermit,
 ) -> Result<Settled, CatalogError> {
-    let object_id = claim.object.id;
-    let Some(details) = app.catalog.find_object_by_id(object_id).await? else {
-        return Ok(Settled::Moot);
-    };
+    let Ahead {
+        store,
+        placement,
+        mut details,
+        claimed_at,
+        ..
+    } = next;
+    let object_id = placement.object_id;
+    if claimed_at.elapsed() > FRESH {
+        match app.catalog.find_object_by_id(object_id).await? {
+            Some(fresh) => details = fresh,
+            None => return Ok(Settled::Moot),
+        }
+    }
     match holding(
         &app,
-        &claim,
-        place(&app, &store, &details, &claim.placement),
+        &placement,
+        place(&app, &store, &details, &placement, permit),
     )
     .await
     {
-        Ok(()) => is_present(&app, &store, &claim.placement, &details).await,
+        Ok(()) => Ok(Settled::Copied(Box::new(Copied {
+            store,
+            placement,
+            object: details.object,
+            at: Instant::now(),
+        }))),
         Err(failure) => {
-            let (error, wait) = (&failure.error, failure.wait(claim.placement.attempts));
+            let (error, wait) = (&failure.error, failure.wait(placement.attempts));
             tracing::warn!(%error, object = %object_id, store = %store.name(), "a copy is still owed");
             let now = app.clock.now();
             app.catalog
-                .postpone_placement(&claim.placement, &error.to_string(), now, wait)
+                .postpone_placement(&placement, &error.to_string(), now, wait)
                 .await?;
             let is_away = error.is_transient() && error.store() != store.name();
             Ok(if is_away {
@@ -164,12 +290,13 @@ impl From<Error> for Failure {
 }
 
 /// Makes sure that the store holds the right bytes. A doubted copy is looked at first: it may be
-/// well, and where it is the only one, it stays as the last resort.
+/// well, and where it is the only one, it stays as the last resort. The permit is for writing.
 async fn place(
     app: &App,
     store: &GuardedStore,
     details: &ObjectDetails,
     placement: &PlacementRow,
+    permit: OwnedSemaphorePermit,
 ) -> Result<(), Failure> {
     let object = &details.object;
     if placement.state == PlacementState::Suspect {
@@ -189,47 +316,13 @@ async fn place(
         });
     }
     let pace = app.migration_pace.of(placement.migration);
-    if let Err(error) = transfer(app, sources, store, details, pace.as_deref()).await {
+    let written = transfer(app, sources, store, details, pace.as_deref()).await;
+    drop(permit);
+    if let Err(error) = written {
         let is_hopeless = error.store() != store.name() && is_wrong(&error);
         return Err(Failure { error, is_hopeless });
     }
     // What the destination acknowledged is what it will give back: that is seen, not believed.
     prove(app, store, object, |_| {}).await?;
     Ok(())
-}
-
-/// Notes that the copy is there. When the object was deleted meanwhile, the copy must not
-/// outlive it.
-async fn is_present(
-    app: &App,
-    store: &GuardedStore,
-    placement: &PlacementRow,
-    details: &ObjectDetails,
-) -> Result<Settled, CatalogError> {
-    let step = PlacementStep {
-        object_id: placement.object_id,
-        store: store.name(),
-        from: placement.state,
-        to: PlacementState::Present,
-        error: None,
-    };
-    let location = &details.object.location;
-    match app.catalog.step_placement(step, app.clock.now()).await {
-        Ok(()) => {
-            remove_old_versions(app, store, &details.object).await;
-            Ok(Settled::Placed)
-        }
-        Err(CatalogError::Conflict(Conflict::PlacementMoved {
-            found: PlacementState::Retiring | PlacementState::Gone,
-        })) => {
-            if let Err(error) = store.delete(location).await {
-                // The second look at the deleted object will find it.
-                tracing::warn!(%error, "the copy of a deleted object stays for now");
-            }
-            Ok(Settled::Moot)
-        }
-        // Somebody else was faster, with the same bytes at the same place.
-        Err(CatalogError::Conflict(_)) => Ok(Settled::Moot),
-        Err(error) => Err(error),
-    }
 }

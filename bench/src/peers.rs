@@ -1,0 +1,75 @@
+//! Peers: the other programs, where they are and which versions.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A program that takes part.
+#[derive(Debug, Clone)]
+pub(crate) struct Contestant {
+    /// What it is called in tables.
+    pub(crate) name: String,
+    pub(crate) program: PathBuf,
+}
+
+impl Contestant {
+    pub(crate) fn new(name: &str, program: PathBuf) -> Self {
+        Self {
+            name: name.to_owned(),
+            program,
+        }
+    }
+
+    /// The first line of what it says of its version.
+    pub(crate) fn version(&self, argument: &str) -> String {
+        let said = Command::new(&self.program).arg(argument).output();
+        let said = said.map(|it| String::from_utf8_lossy(&it.stdout).into_owned());
+        let line = said
+            .ok()
+            .and_then(|it| it.lines().next().map(str::to_owned));
+        line.unwrap_or_else(|| "unknown".to_owned())
+    }
+}
+
+/// The other programs, as far as they are there.
+#[derive(Debug)]
+pub(crate) struct Peers {
+    pub(crate) rclone: Option<Contestant>,
+    pub(crate) s5cmd: Option<Contestant>,
+    /// The S3 server that keeps objects as files.
+    pub(crate) s3s_fs: Option<Contestant>,
+    /// Makes large catalogs.
+    pub(crate) sqlite3: Option<Contestant>,
+}
+
+impl Peers {
+    /// Looks where `scripts/bench` says that they are, and on the PATH.
+    pub(crate) fn find() -> Self {
+        Self {
+            rclone: find("rclone", "STOCKROOM_BENCH_RCLONE"),
+            s5cmd: find("s5cmd", "STOCKROOM_BENCH_S5CMD"),
+            s3s_fs: find("s3s-fs", "STOCKROOM_BENCH_S3S_FS"),
+            sqlite3: find("sqlite3", "STOCKROOM_BENCH_SQLITE3"),
+        }
+    }
+}
+
+fn find(name: &str, variable: &str) -> Option<Contestant> {
+    let told = env::var_os(variable).map(PathBuf::from);
+    let path = env::var_os("PATH").unwrap_or_default();
+    let on_path = env::split_paths(&path).map(|folder| folder.join(name));
+    let program = told.into_iter().chain(on_path).find(|it| it.is_file())?;
+    Some(Contestant::new(name, program))
+}
+
+/// `NAME=PROGRAM`.
+///
+/// # Errors
+/// A sentence for whoever wrote it.
+pub(crate) fn named(text: &str) -> Result<Contestant, String> {
+    let (name, program) = text.split_once('=').ok_or("say NAME=PROGRAM")?;
+    let program = Path::new(program)
+        .canonicalize()
+        .map_err(|error| format!("{program}: {error}"))?;
+    Ok(Contestant::new(name, program))
+}
