@@ -272,6 +272,7 @@ impl Catalog {
             return Err(CatalogError::NotFound(Noun::Asset));
         }
         tx.tell_of_deleted_asset(id, now).await?;
+        tx.end_access().await?;
         tx.commit().await
     }
 }

@@ -96,7 +96,7 @@ impl Catalog {
             placements.extend(unless_damaged(PlacementRow::read(row))?);
         }
         let claimed = tx.with_objects(placements).await?;
-        tx.commit().await?;
+        tx.commit_unnoticed().await?;
         Ok(claimed)
     }
 
@@ -125,7 +125,7 @@ impl Catalog {
         ));
         push_ids(&mut update, objects.iter().copied());
         update.push(")");
-        self.execute(update.finish()).await.map(drop)
+        self.execute_unnoticed(update.finish()).await.map(drop)
     }
 
     /// Keeps a claimed placement until `lease_until`. Call it while bytes are copied. Whether it

@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use crate::address::{Address, make_file};
 use crate::dialect::Dialect;
 use crate::error::{CatalogError, Result};
+use crate::kept::Views;
 use crate::outbox::Outbox;
 use crate::run::{Spoilt, sql};
 use crate::schema;
@@ -26,6 +27,7 @@ pub struct Catalog {
     pub(crate) writers: AnyPool,
     pub(crate) spoilt: Spoilt,
     pub(crate) outbox: Outbox,
+    pub(crate) views: Views,
 }
 
 impl fmt::Debug for Catalog {
@@ -172,6 +174,7 @@ impl Catalog {
             entropy: Arc::clone(&options.entropy),
             bell: Arc::default(),
         };
+        let views = Views::new(&*options.entropy);
         let watched = spoilt.clone();
         match dialect {
             Dialect::Sqlite => Self {
@@ -192,6 +195,7 @@ impl Catalog {
                     .connect_lazy_with(driver_options.clone()),
                 spoilt,
                 outbox,
+                views,
             },
             Dialect::Postgres => {
                 let shared = pool(most, options.wait)
@@ -218,6 +222,7 @@ impl Catalog {
                     writers: shared,
                     spoilt,
                     outbox,
+                    views,
                 }
             }
         }

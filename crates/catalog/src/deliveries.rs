@@ -151,7 +151,7 @@ impl Catalog {
                 .bind(i64::from(limit)),
             )
             .await?;
-        tx.commit().await?;
+        tx.commit_unnoticed().await?;
         let mut claimed = rows
             .iter()
             .map(|row| {
@@ -258,7 +258,7 @@ impl Catalog {
             return Ok(false);
         }
         tx.give_up_waiting(endpoint.id, reason, now).await?;
-        tx.commit().await?;
+        tx.commit_unnoticed().await?;
         Ok(true)
     }
 
@@ -369,7 +369,7 @@ impl Catalog {
             .await?
             .ok_or(CatalogError::NotFound(Noun::Delivery))?;
         tx.ring_on_commit();
-        tx.commit().await?;
+        tx.commit_unnoticed().await?;
         DeliveryRow::read(&row)
     }
 
@@ -409,7 +409,7 @@ impl Catalog {
             )
             .await?;
         tx.ring_on_commit();
-        tx.commit().await?;
+        tx.commit_unnoticed().await?;
         Ok(begun)
     }
 
@@ -462,7 +462,7 @@ impl Catalog {
         push_ids(&mut delete)?;
         delete.push(") AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.event_id = events.id)");
         let forgotten = tx.execute(delete.finish()).await?;
-        tx.commit().await?;
+        tx.commit_unnoticed().await?;
         Ok(forgotten)
     }
 }

@@ -121,7 +121,7 @@ impl Catalog {
         }
         fold.add(grant, None);
         fold.write(&mut tx, grant.id.into()).await?;
-        tx.commit().await?;
+        tx.commit_unnoticed().await?;
         Ok(match continued {
             Some(download) => Charged::Continued(download),
             None => Charged::Began(grant.id.into()),
@@ -165,7 +165,7 @@ impl Catalog {
             fold.add(grant, end.as_ref());
         }
         fold.write(&mut tx, id).await?;
-        tx.commit().await
+        tx.commit_unnoticed().await
     }
 }
 

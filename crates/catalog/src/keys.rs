@@ -208,13 +208,7 @@ impl Catalog {
     /// # Errors
     /// [`CatalogError::NotFound`].
     pub async fn revoke_key(&self, id: KeyId, now: Timestamp) -> Result<bool> {
-        let changed = self
-            .execute(
-                sql("UPDATE keys SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL")
-                    .bind(id.to_string())
-                    .bind(now.unix_ms()),
-            )
-            .await?;
+        let changed = self.retried(|| self.try_revoke_key(id, now)).await?;
         if changed == 1 {
             return Ok(true);
         }
@@ -222,6 +216,20 @@ impl Catalog {
             .await?
             .map(|_| false)
             .ok_or(CatalogError::NotFound(Noun::Key))
+    }
+
+    async fn try_revoke_key(&self, id: KeyId, now: Timestamp) -> Result<u64> {
+        let mut tx = self.begin().await?;
+        let changed = tx
+            .execute(
+                sql("UPDATE keys SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL")
+                    .bind(id.to_string())
+                    .bind(now.unix_ms()),
+            )
+            .await?;
+        tx.end_access().await?;
+        tx.commit().await?;
+        Ok(changed)
     }
 
     /// Notes when keys were last used, all or none. This is a write that waits for the disk, so

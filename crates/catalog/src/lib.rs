@@ -23,6 +23,7 @@ mod export;
 mod freeing;
 mod grants;
 mod instance;
+mod kept;
 mod keys;
 mod library;
 mod meta;

@@ -341,6 +341,7 @@ impl Catalog {
                 ModelStatus::Draft => EventKind::ModelUnpublished,
             };
             tx.tell(kind, now, &facts).await?;
+            tx.end_access().await?;
         }
         tx.commit().await?;
         Ok(model)
@@ -392,6 +393,7 @@ impl Catalog {
         )
         .await?;
         tx.tell_of_deleted_model(id, now).await?;
+        tx.end_access().await?;
         tx.commit().await
     }
 }

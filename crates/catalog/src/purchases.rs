@@ -349,6 +349,7 @@ impl Catalog {
             tx.tell(EventKind::PurchaseRefunded, now, &PurchaseFacts::from(row))
                 .await?;
         }
+        tx.end_access().await?;
         tx.commit().await?;
         Ok(refunded)
     }

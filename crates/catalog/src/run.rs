@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use crate::Catalog;
 use crate::dialect::Dialect;
 use crate::error::{CatalogError, Result};
+use crate::kept::Owed;
 use crate::outbox::Outbox;
 
 /// A statement with its arguments.
@@ -59,13 +60,29 @@ impl Catalog {
             .map_err(|error| self.dialect.error(error))
     }
 
-    /// How many rows one statement changed that needs no transaction around it.
+    /// How many rows one statement changed that needs no transaction around it. Views that are kept are
+    /// worthless afterwards.
     pub(crate) async fn execute(&self, statement: Statement) -> Result<u64> {
+        let outcome = self.execute_unnoticed(statement).await;
+        // After a failure nobody knows whether something was changed.
+        if !matches!(outcome, Ok(0)) {
+            self.views.forget();
+        }
+        outcome
+    }
+
+    /// The same for what no view shows.
+    pub(crate) async fn execute_unnoticed(&self, statement: Statement) -> Result<u64> {
         let done = statement
             .execute(&self.writers)
             .await
-            .map_err(|error| self.spoilt.error(self.dialect, error))?;
+            .map_err(|error| self.failed(error))?;
         Ok(done.rows_affected())
+    }
+
+    /// What an error of a connection that writes means, also for the connection.
+    fn failed(&self, error: sqlx::Error) -> CatalogError {
+        self.spoilt.error(self.dialect, error)
     }
 
     /// Begins a transaction that will write. Dropping it undoes it.
@@ -74,13 +91,12 @@ impl Catalog {
             .writers
             .begin_with(self.dialect.begin())
             .await
-            .map_err(|error| self.spoilt.error(self.dialect, error))?;
+            .map_err(|error| self.failed(error))?;
         Ok(Tx {
             transaction,
-            dialect: self.dialect,
-            spoilt: self.spoilt.clone(),
-            outbox: self.outbox.clone(),
+            catalog: self.clone(),
             has_events: false,
+            owed: Vec::new(),
         })
     }
 
@@ -109,10 +125,10 @@ impl Catalog {
 /// An open transaction that writes.
 pub(crate) struct Tx {
     transaction: Transaction<'static, Any>,
-    dialect: Dialect,
-    spoilt: Spoilt,
-    outbox: Outbox,
+    catalog: Catalog,
     has_events: bool,
+    /// The servers that have to forget what they keep.
+    owed: Vec<Owed>,
 }
 
 /// Whether the connection that writes to SQLite is of no use any more: after a failure of the
@@ -139,7 +155,17 @@ impl Spoilt {
 impl Tx {
     /// The database that it is in.
     pub(crate) const fn dialect(&self) -> Dialect {
-        self.dialect
+        self.catalog.dialect
+    }
+
+    /// The catalog that it changes.
+    pub(crate) const fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// Notes who has to forget something when this transaction is real.
+    pub(crate) fn owe(&mut self, owed: Vec<Owed>) {
+        self.owed = owed;
     }
 
     /// All rows. Statements that change rows and return some are read to their end, because only
@@ -148,7 +174,7 @@ impl Tx {
         statement
             .fetch_all(&mut *self.transaction)
             .await
-            .map_err(|error| self.spoilt.error(self.dialect, error))
+            .map_err(|error| self.catalog.failed(error))
     }
 
     /// The first row of a statement that gives one row or none.
@@ -161,13 +187,13 @@ impl Tx {
         let done = statement
             .execute(&mut *self.transaction)
             .await
-            .map_err(|error| self.spoilt.error(self.dialect, error))?;
+            .map_err(|error| self.catalog.failed(error))?;
         Ok(done.rows_affected())
     }
 
     /// Keeps others from replacing the object of a key until this transaction ends.
     pub(crate) async fn lock_key(&mut self, key: &Key) -> Result<()> {
-        if let Some(lock) = self.dialect.lock_text() {
+        if let Some(lock) = self.catalog.dialect.lock_text() {
             self.execute(sql(lock).bind(key.as_str())).await?;
         }
         Ok(())
@@ -176,7 +202,7 @@ impl Tx {
     /// Keeps others from recording or refunding an order until this transaction ends, also one
     /// that has no row yet.
     pub(crate) async fn lock_order(&mut self, order_ref: &str) -> Result<()> {
-        if let Some(lock) = self.dialect.lock_text() {
+        if let Some(lock) = self.catalog.dialect.lock_text() {
             self.execute(sql(lock).bind(format!("order {order_ref}")))
                 .await?;
         }
@@ -185,7 +211,7 @@ impl Tx {
 
     /// Where events go.
     pub(crate) const fn outbox(&self) -> &Outbox {
-        &self.outbox
+        &self.catalog.outbox
     }
 
     /// Has whoever delivers events look at once when this transaction is real.
@@ -193,15 +219,26 @@ impl Tx {
         self.has_events = true;
     }
 
-    /// Makes the changes real and durable.
-    pub(crate) async fn commit(self) -> Result<()> {
-        let (dialect, spoilt) = (self.dialect, self.spoilt);
+    /// Makes the changes real and durable. Views that are kept are worthless afterwards, in this process
+    /// and, after [`Tx::end_access`], in every other.
+    pub(crate) async fn commit(mut self) -> Result<()> {
+        let (catalog, owed) = (self.catalog.clone(), std::mem::take(&mut self.owed));
+        let outcome = self.commit_unnoticed().await;
+        catalog.views.forget();
+        // Also when nobody knows whether it became real.
+        catalog.until_forgotten(owed).await;
+        outcome
+    }
+
+    /// The same for changes that no view shows.
+    pub(crate) async fn commit_unnoticed(self) -> Result<()> {
+        let catalog = self.catalog;
         self.transaction
             .commit()
             .await
-            .map_err(|error| spoilt.error(dialect, error))?;
+            .map_err(|error| catalog.failed(error))?;
         if self.has_events {
-            self.outbox.bell.notify_one();
+            catalog.outbox.bell.notify_one();
         }
         Ok(())
     }

@@ -49,6 +49,10 @@ const SQLITE: &[Migration] = &[
         version: 8,
         text: include_str!("../migrations/sqlite/0008_samples.sql"),
     },
+    Migration {
+        version: 9,
+        text: include_str!("../migrations/sqlite/0009_kept_views.sql"),
+    },
 ];
 
 const POSTGRES: &[Migration] = &[
@@ -83,6 +87,10 @@ const POSTGRES: &[Migration] = &[
     Migration {
         version: 8,
         text: include_str!("../migrations/postgres/0008_samples.sql"),
+    },
+    Migration {
+        version: 9,
+        text: include_str!("../migrations/postgres/0009_kept_views.sql"),
     },
 ];
 

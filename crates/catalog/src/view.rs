@@ -1,6 +1,8 @@
 //! The one query behind every download: the caller's key, the asset with its model, object and
 //! placements, and the caller's best purchase, in one round trip; and the one behind every link.
 
+use std::sync::Arc;
+
 use sqlx::any::AnyRow;
 use stockroom_domain::{
     AssetFacts, AssetId, Download, Entitlement, Key, ModelStatus, ObjectState, PurchaseId, Subject,
@@ -36,7 +38,16 @@ pub struct AssetView {
     /// The caller's key, also when it was revoked or has ended: ask [`KeyRow::is_usable`].
     pub key: Option<KeyRow>,
     /// The asset, also when it was deleted.
-    pub asset: Option<AssetDetails>,
+    pub asset: Option<Arc<AssetDetails>>,
+}
+
+impl AssetView {
+    /// Whether the same question may get the same answer for a moment. A limit is counted in the database.
+    pub(crate) fn may_be_kept(&self) -> bool {
+        let purchase = self.asset.as_ref().map(|asset| asset.purchase.as_ref());
+        let is_limited = purchase.map(|it| it.is_some_and(|it| it.download_limit.is_some()));
+        self.key.is_some() && is_limited == Some(false)
+    }
 }
 
 /// All that a download needs to know of an asset.
@@ -157,7 +168,14 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn asset_view(&self, query: AssetQuery<'_>) -> Result<AssetView> {
+    pub async fn asset_view(&self, query: AssetQuery<'_>) -> Result<Arc<AssetView>> {
+        let generation = self.views.generation();
+        let view = Arc::new(self.read_view(query).await?);
+        self.views.keep(&query, &view, generation);
+        Ok(view)
+    }
+
+    async fn read_view(&self, query: AssetQuery<'_>) -> Result<AssetView> {
         let row = self
             .fetch_optional(
                 sql(ASSET_VIEW)
@@ -174,7 +192,7 @@ impl Catalog {
             });
         };
         let asset = AssetRow::read_if_there(&row)?
-            .map(|asset| AssetDetails::read(&row, asset))
+            .map(|asset| AssetDetails::read(&row, asset).map(Arc::new))
             .transpose()?;
         Ok(AssetView {
             key: KeyRow::read_if_there(&row)?,

@@ -16,6 +16,7 @@ mod deliveries;
 mod downloads;
 mod endpoints;
 mod events;
+mod kept;
 mod keys;
 mod lab;
 mod migrations;

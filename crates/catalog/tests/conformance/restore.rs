@@ -456,7 +456,7 @@ async fn a_buyer_can_download_what_was_restored(lab: &Lab) {
             now: lab.now(),
         };
         let view = lab.catalog.asset_view(query).await.unwrap();
-        let details = view.asset.unwrap();
+        let details = view.asset.as_ref().unwrap();
         assert_eq!(details.purchase.as_ref().map(|p| p.id), Some(purchase));
         !details.deleted
     };

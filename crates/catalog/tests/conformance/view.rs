@@ -48,7 +48,8 @@ impl Viewer<'_> {
             acting_for,
             now: self.now,
         };
-        self.lab.catalog.asset_view(query).await.unwrap()
+        let view = self.lab.catalog.asset_view(query).await.unwrap();
+        AssetView::clone(&view)
     }
 
     async fn purchase(
@@ -62,7 +63,7 @@ impl Viewer<'_> {
             facts.entitlement,
             asset.purchase.as_ref().map(PurchaseRow::entitlement)
         );
-        asset.purchase.map(|purchase| purchase.id)
+        asset.purchase.as_ref().map(|purchase| purchase.id)
     }
 }
 

@@ -94,16 +94,32 @@ impl Credentials {
         now: Timestamp,
     ) -> Result<Identity, Problem> {
         let identity = self.identify(found, now)?;
+        self.admit(app, found, &identity, now)?;
+        Ok(identity)
+    }
+
+    /// Counts a call of a caller that was identified, notes the use of the key, and puts an operator
+    /// on record.
+    ///
+    /// # Errors
+    /// 429 when the key calls too often.
+    pub fn admit(
+        &self,
+        app: &App,
+        found: Option<&KeyRow>,
+        identity: &Identity,
+        now: Timestamp,
+    ) -> Result<(), Problem> {
         if let Some(key) = found
             && identity.key.is_some()
         {
             app.rate_limits.admit_key(key.id)?;
             if let Some(record) = &self.record {
-                record.note(&identity);
+                record.note(identity);
             }
             keys::note_use(app, key, now);
         }
-        Ok(identity)
+        Ok(())
     }
 
     /// The caller by the catalog's row of the key.

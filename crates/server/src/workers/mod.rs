@@ -14,3 +14,4 @@ pub mod scrub;
 pub mod sweep;
 mod transfer;
 mod versions;
+pub mod views;

@@ -17,6 +17,7 @@ mod disconnects;
 mod downloads;
 mod healing;
 mod hostile;
+mod kept;
 mod keys;
 mod limits;
 mod main_job;

@@ -21,7 +21,8 @@ use stockroom::config::{Config, Environment};
 use stockroom::http::routes;
 use stockroom::http::server::{Timeouts, serve};
 use stockroom::secret_key::SecretKey;
-use stockroom_catalog::{NewKey, Page};
+use stockroom::workers::views;
+use stockroom_catalog::{KeyHash, NewKey, Page};
 use stockroom_domain::{
     Clock, Entropy, KeyId, KeyPrefix, Role, SeededEntropy, Sha256Digest, SystemClock,
     SystemEntropy, Timestamp,
@@ -114,7 +115,27 @@ pub(crate) struct Shop {
     client: reqwest::Client,
     keys: BTreeMap<Who, String>,
     folder: TempDir,
+    environment: Environment,
     database: Option<TestDatabase>,
+}
+
+/// Another server of the same shop.
+pub(crate) struct Beside {
+    pub(crate) app: App,
+    address: String,
+}
+
+impl Beside {
+    /// Where a path of this server is.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        self.app.shutdown.cancel();
+    }
 }
 
 impl Shop {
@@ -176,6 +197,7 @@ impl Shop {
             shutdown: config.http.shutdown_grace,
         };
         let stop_accepting = app.shutdown.clone();
+        tokio::spawn(views::run(app.clone()));
         let router = routes::router(app.clone());
         let server = tokio::spawn(serve(listener, router, timeouts, stop_accepting.clone()));
         let mut shop = Self {
@@ -189,6 +211,7 @@ impl Shop {
             client: client(),
             keys: BTreeMap::new(),
             folder,
+            environment,
             database,
         };
         for (who, role, subject) in KEYS {
@@ -196,6 +219,29 @@ impl Shop {
             shop.keys.insert(who, key);
         }
         shop
+    }
+
+    /// Starts another server with the same settings.
+    pub(crate) async fn beside(&self) -> Beside {
+        let config = Config::load(&self.environment).unwrap().config;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let bound = listener.local_addr().unwrap();
+        let clock = Arc::<TestClock>::clone(&self.clock);
+        let public_url = config.http.public_url(bound);
+        let app = assemble(&config, &public_url, clock, Arc::new(SystemEntropy));
+        let app = app.await.unwrap();
+        let timeouts = Timeouts {
+            header: config.http.header_timeout,
+            idle: config.http.idle_timeout,
+            shutdown: config.http.shutdown_grace,
+        };
+        tokio::spawn(views::run(app.clone()));
+        let router = routes::router(app.clone());
+        tokio::spawn(serve(listener, router, timeouts, app.shutdown.clone()));
+        Beside {
+            app,
+            address: bound.to_string(),
+        }
     }
 
     /// Makes a key; its id and its secret form.
@@ -233,6 +279,11 @@ impl Shop {
     /// The header with the key of one of the callers.
     pub(crate) fn authorization(&self, who: Who) -> String {
         format!("Bearer {}", self.keys[&who])
+    }
+
+    /// What the catalog knows the key of one of the callers by.
+    pub(crate) fn key_hash(&self, who: Who) -> KeyHash {
+        SecretKey::parse(&self.keys[&who]).unwrap().hash()
     }
 
     /// A request to a path of this server.

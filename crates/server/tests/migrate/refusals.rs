@@ -75,7 +75,7 @@ async fn a_key_that_loses_its_permission_in_the_middle_is_named_and_nothing_is_l
     let files = place.put_files(FILES).await;
     place.s3().fault(refusing(403, "AccessDenied", 8));
     refused_and_mended(place, &files, "AccessDenied", |place| {
-        place.s3().clear_faults()
+        place.s3().clear_faults();
     })
     .await;
 }
@@ -87,7 +87,7 @@ async fn a_bucket_that_is_full_is_named_and_nothing_is_lost() {
     // What Backblaze answers when a cap of the account is reached.
     place.s3().fault(refusing(403, "QuotaExceeded", 8));
     refused_and_mended(place, &files, "QuotaExceeded", |place| {
-        place.s3().clear_faults()
+        place.s3().clear_faults();
     })
     .await;
 }

@@ -20,7 +20,7 @@ use crate::exit::Exit;
 use crate::flows::ledger;
 use crate::http::routes::router;
 use crate::http::server::{Timeouts, serve};
-use crate::workers::{engine, identity, migrate, outbox};
+use crate::workers::{engine, identity, migrate, outbox, views};
 
 /// How to serve.
 #[derive(Debug, Args)]
@@ -70,6 +70,7 @@ pub async fn run(context: &Context, args: ServeArgs) -> Result<Exit, CliError> {
     announce(context, &app, address, sample.as_ref())?;
     app.tasks.spawn(engine::run(app.clone()));
     app.tasks.spawn(outbox::run(app.clone()));
+    app.tasks.spawn(views::run(app.clone()));
     app.tasks.spawn(migrate::run(app.clone()));
     tokio::spawn(stop_on_signal(app.shutdown.clone()));
     reload::begin(&app, &context.loaded.config.signing);

@@ -1,5 +1,7 @@
 //! `GET` and `HEAD /v1/assets/{id}/download`: who -> gate -> where -> deliver.
 
+use std::net::IpAddr;
+
 use axum::extract::State;
 use axum::response::Response;
 use http::{HeaderMap, Method};
@@ -12,7 +14,7 @@ use crate::app::App;
 use crate::flows::deliver::{self, Delivery, Presentation};
 use crate::flows::ledger::{self, Account, Asker, Giving};
 use crate::http::address::ClientAddress;
-use crate::http::assets::{link_to, permitted};
+use crate::http::assets::{Permitted, link_to, permitted, permitted_now};
 use crate::http::auth::Credentials;
 use crate::http::bytes::{REDIRECT_EXPIRES_IN, asked_range, redirect, respond};
 use crate::http::extract::{Id, Query};
@@ -47,12 +49,37 @@ pub async fn download(
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let asked = asked_delivery(query.delivery.as_deref())?;
-    let permitted = permitted(&app, &credentials, id, Action::Download).await?;
-    let details = &permitted.details;
+    let wanted = Wanted {
+        delivery: asked_delivery(query.delivery.as_deref())?,
+        address: address.map(|ClientAddress(address)| address),
+        method,
+        headers,
+    };
+    let known = permitted(&app, &credentials, id, Action::Download).await?;
+    match give(&app, &known, &wanted).await {
+        // Another server may have moved the bytes since this one asked where they lie.
+        Err(problem) if known.is_kept && problem.status().is_server_error() => {
+            let now = permitted_now(&app, &credentials, id, Action::Download).await?;
+            give(&app, &now, &wanted).await
+        }
+        outcome => outcome,
+    }
+}
+
+/// What a caller wants of the bytes.
+struct Wanted {
+    delivery: Option<Delivery>,
+    address: Option<IpAddr>,
+    method: Method,
+    headers: HeaderMap,
+}
+
+/// Where -> deliver.
+async fn give(app: &App, permitted: &Permitted, wanted: &Wanted) -> Result<Response, Problem> {
+    let details = &*permitted.details;
     let asker = Asker {
         key: permitted.identity.key,
-        address: address.map(|ClientAddress(address)| address),
+        address: wanted.address,
     };
     let presentation = Presentation {
         disposition: Disposition::Attachment {
@@ -62,18 +89,19 @@ pub async fn download(
     };
     let object = &details.asset.object;
     let account = Account::of(&permitted.grant, details, asker);
-    match deliver::choose(&app, object, asked) {
+    let (method, headers) = (&wanted.method, &wanted.headers);
+    match deliver::choose(app, object, wanted.delivery) {
         Delivery::Stream => {
             let on = account.as_ref().map(|it| (it, GrantKind::Stream));
-            respond(&app, details.into(), on, &presentation, &method, &headers).await
+            respond(app, details.into(), on, &presentation, method, headers).await
         }
         Delivery::Redirect => {
             let to = link_to(account.as_ref());
-            let link = deliver::sign(&app, object, presentation, to, REDIRECT_EXPIRES_IN).await?;
+            let link = deliver::sign(app, object, presentation, to, REDIRECT_EXPIRES_IN).await?;
             if let Some(account) = account.filter(|_| method == Method::GET) {
-                let range = asked_range(object, &headers);
+                let range = asked_range(object, headers);
                 let giving = Giving::link(GrantKind::Redirect, range, link.store);
-                ledger::charge(&app, &account, giving).await?;
+                ledger::charge(app, &account, giving).await?;
             }
             redirect(&link.signed)
         }

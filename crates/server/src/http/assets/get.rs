@@ -24,7 +24,7 @@ pub async fn get(
 ) -> Result<Json<AssetView>, Problem> {
     let permitted = permitted(&app, &credentials, id, Action::ReadRecord).await?;
     Ok(Json(AssetView::of(
-        permitted.details.asset,
+        permitted.details.asset.clone(),
         &permitted.identity,
     )))
 }
