@@ -228,21 +228,21 @@ impl Catalog {
         }
     }
 
-    /// Makes the row, from which on others wait for this catalog.
+    /// Makes the row, from which on others wait for this catalog. What is wanted of it since is seen by
+    /// the first look.
     async fn begin_keeping(&self) -> Result<i64> {
         let began = Instant::now();
         self.views.0.has_row.store(true, Ordering::SeqCst);
         self.execute_unnoticed(
             sql("INSERT INTO keepers (id, wanted, seen) VALUES ($1, 0, 0)
-                 ON CONFLICT (id) DO UPDATE SET seen = keepers.wanted")
+                 ON CONFLICT (id) DO NOTHING")
             .bind(self.views.0.id.clone()),
         )
         .await?;
-        let wanted = self.wanted().await?.unwrap_or(0);
         // What was read before the row was there may have been changed without a word.
         self.views.forget();
         self.views.is_good_from(began);
-        Ok(wanted)
+        Ok(0)
     }
 
     /// Looks whether something has to be forgotten, and says that it is.
