@@ -7,12 +7,23 @@
     reason = "in a test, ending with a panic is how it fails"
 )]
 
+mod business;
 mod cluster;
+#[path = "../power/disk.rs"]
+#[expect(
+    dead_code,
+    reason = "it is shared with the proofs about power cuts, which need disks too"
+)]
+mod disk;
+mod full;
 mod kills;
+#[path = "../power/namespace.rs"]
+mod namespace;
 mod place;
 mod refusals;
 mod second;
 mod server;
+mod verdict;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -82,6 +82,11 @@ impl Running {
         self.0.kill().unwrap();
         self.0.wait().unwrap();
     }
+
+    /// Whether it has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_some()
+    }
 }
 
 impl Drop for Running {
@@ -168,8 +173,14 @@ impl Place {
         Running(command.stdout(Stdio::piped()).spawn().unwrap())
     }
 
+    /// Begins to run the program, whose output nobody reads.
+    pub(crate) fn spawn_unheard(&self, arguments: &[&str]) -> Running {
+        let mut command = self.command(arguments);
+        Running(command.stdout(Stdio::null()).spawn().unwrap())
+    }
+
     /// The parts of this shop in the process of the test, with a clock that is ahead.
-    async fn app(&self, ahead: Duration) -> App {
+    pub(crate) async fn app(&self, ahead: Duration) -> App {
         let vars = self.settings();
         let environment = Environment {
             vars: vars
@@ -226,6 +237,29 @@ impl Place {
         files
     }
 
+    /// Stores files that go to a bucket in two parts each; their bytes by their keys.
+    pub(crate) async fn put_large_files(&self, count: usize) -> Files {
+        let app = self.app(Duration::ZERO).await;
+        let mut files = Files::new();
+        for number in 0..count {
+            let key = format!("models/large {number}.bin");
+            let bytes = noise(70_001, 5_000 + number as u64).repeat(130);
+            crate::store(&app, &key, bytes.clone()).await;
+            files.insert(key, bytes);
+        }
+        app.catalog.close().await;
+        files
+    }
+
+    /// Has an engine do all that is due after a while, in the process of the test.
+    pub(crate) async fn later(&self, ahead: Duration) {
+        let app = self.app(ahead).await;
+        identity::settle_all(&app).await;
+        // In a box: it is a large future.
+        while Box::pin(engine::round(&app)).await {}
+        app.catalog.close().await;
+    }
+
     /// Waits until the status of the migration is like this.
     pub(crate) async fn until_status(&self, is_there: impl Fn(&Value) -> bool) {
         let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
@@ -245,11 +279,19 @@ impl Place {
     }
 
     pub(crate) fn path_on_disk(&self, key: &str) -> PathBuf {
-        self.folder.path().join("data/uploads").join(key)
+        self.uploads().join(key)
+    }
+
+    fn uploads(&self) -> PathBuf {
+        let mut others = self.other_settings.iter();
+        match others.find(|(name, _)| *name == "STORAGE_DIR") {
+            Some((_, folder)) => folder.into(),
+            None => self.folder.path().join("data/uploads"),
+        }
     }
 
     pub(crate) fn files_on_disk(&self) -> Vec<String> {
-        let root = self.folder.path().join("data/uploads");
+        let root = self.uploads();
         let mut found = Vec::new();
         let mut folders = vec![root.clone()];
         while let Some(folder) = folders.pop() {

@@ -18,18 +18,10 @@ pub(crate) struct Server {
 impl Server {
     pub(crate) async fn start(place: &Place) -> Self {
         let made = place.run(&["key", "create", "--role", "operator"]).only();
-        let mut child = place
-            .command(&["serve"])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        let stdout = child.stdout.take().expect("a pipe");
-        tokio::task::block_in_place(|| BufReader::new(stdout).read_line(&mut line)).unwrap();
-        let said: Value = serde_json::from_str(&line).unwrap();
+        let (child, url) = serve(place);
         Self {
             child,
-            url: format!("http://{}", said["address"].as_str().unwrap()),
+            url,
             key: made["key"].as_str().unwrap().to_owned(),
             client: reqwest::Client::builder().no_proxy().build().unwrap(),
         }
@@ -38,6 +30,19 @@ impl Server {
     pub(crate) fn stop(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// Kills it and starts the next one, which others reach at the same place only where LISTEN
+    /// says so.
+    pub(crate) fn kill_and_restart(&mut self, place: &Place) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        (self.child, self.url) = serve(place);
+    }
+
+    /// Where it is reached, and with which key.
+    pub(crate) fn access(&self) -> (String, String) {
+        (self.url.clone(), self.key.clone())
     }
 
     /// The bytes under a key; none when there is no such object.
@@ -77,6 +82,20 @@ impl Server {
         let url = format!("{}/v1/objects/{path}?delivery=stream", self.url);
         self.client.request(method, url).bearer_auth(&self.key)
     }
+}
+
+/// Starts a server and waits until it listens; the process and its URL.
+fn serve(place: &Place) -> (Child, String) {
+    let mut command = place.command(&["serve"]);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    let stdout = child.stdout.take().expect("a pipe");
+    tokio::task::block_in_place(|| BufReader::new(stdout).read_line(&mut line)).unwrap();
+    let said: Value = serde_json::from_str(&line).expect("the server began to listen");
+    (
+        child,
+        format!("http://{}", said["address"].as_str().unwrap()),
+    )
 }
 
 impl Drop for Server {
