@@ -231,8 +231,10 @@ impl Failure {
             // Somebody gave the upload up; writing the object again may succeed.
             (_, "NoSuchUpload") => ErrorKind::Unavailable,
             (_, code) if DENIED.contains(&code) => ErrorKind::Denied,
-            (301 | 307 | 401 | 403, _) => ErrorKind::Denied,
+            // Ceph says it with 403. Source:
+            // <https://github.com/CSCfi/csc-user-guide/blob/master/docs/data/Allas/using_allas/error_messages.md>.
             (507, _) | (_, "QuotaExceeded" | "XMinioStorageFull") => ErrorKind::Full,
+            (301 | 307 | 401 | 403, _) => ErrorKind::Denied,
             (501, _) | (_, "NotImplemented" | "MethodNotAllowed") => ErrorKind::Unsupported,
             (_, "BadDigest" | "InvalidDigest" | "XAmzContentSHA256Mismatch") => ErrorKind::Corrupt,
             (_, "EntityTooLarge" | "EntityTooSmall" | "KeyTooLongError") => ErrorKind::Invalid,
@@ -334,6 +336,7 @@ mod tests {
             (503, "SlowDown", ErrorKind::Unavailable, true),
             (501, "NotImplemented", ErrorKind::Unsupported, false),
             (507, "QuotaExceeded", ErrorKind::Full, false),
+            (403, "QuotaExceeded", ErrorKind::Full, false),
             (400, "InvalidArgument", ErrorKind::Other, false),
         ];
         for (status, code, kind, may_pass) in cases {
