@@ -70,17 +70,36 @@ pub(super) async fn freed(app: &App) -> Result<usize, CatalogError> {
     Ok(gone)
 }
 
+/// What became of the other copies of an object.
+enum Others {
+    /// One of them is there.
+    Well,
+    /// None is, and these were thought to be.
+    Lost(Vec<(StoreName, &'static str)>),
+    /// A store that should have one does not tell.
+    Unknown(String),
+}
+
 /// Removes one freed copy, unless no other copy is well any more: then this one is kept, and looked
-/// at by whoever heals doubted copies.
+/// at by whoever heals doubted copies. While no other one can be seen, nothing is removed.
 async fn remove_freed(app: &App, claim: ClaimedPlacement) -> Result<bool, CatalogError> {
-    let (object, name) = (&claim.object, &claim.placement.store);
-    let is_needed = !object
-        .placements
-        .iter()
-        .any(|other| other.store != *name && other.state == PlacementState::Present);
-    if !is_needed {
-        return remove(app, object, name).await;
-    }
+    let (object, placement) = (&claim.object, &claim.placement);
+    let name = &placement.store;
+    let lost = match others(app, object, name).await {
+        Others::Well => return remove(app, object, name).await,
+        Others::Lost(lost) => lost,
+        Others::Unknown(why) => {
+            tracing::warn!(why, object = %object.id, "a freed copy stays: the other one cannot be seen");
+            let (now, wait) = (
+                app.clock.now(),
+                Duration::from_secs(1 << placement.attempts.min(5)),
+            );
+            app.catalog
+                .postpone_placement(placement, &why, now, wait)
+                .await?;
+            return Ok(false);
+        }
+    };
     let step = PlacementStep {
         object_id: object.id,
         store: name,
@@ -89,9 +108,37 @@ async fn remove_freed(app: &App, claim: ClaimedPlacement) -> Result<bool, Catalo
         error: Some("no other copy is well any more, so that this one is not removed"),
     };
     match app.catalog.step_placement(step, app.clock.now()).await {
-        Ok(()) | Err(CatalogError::Conflict(_)) => Ok(false),
-        Err(error) => Err(error),
+        Ok(()) | Err(CatalogError::Conflict(_)) => {}
+        Err(error) => return Err(error),
     }
+    // Only now, so that there is something to heal them from.
+    for (store, why) in lost {
+        app.doubt(object.id, &store, why).await?;
+    }
+    app.engine_bell.notify_one();
+    Ok(false)
+}
+
+/// Whether another store has a copy, as that store says now: since the bytes were read there, a week or
+/// more may have gone by.
+async fn others(app: &App, object: &ObjectRow, name: &StoreName) -> Others {
+    let (mut lost, mut unknown) = (Vec::new(), None);
+    let others = object.placements.iter();
+    for other in others.filter(|it| it.store != *name && it.state == PlacementState::Present) {
+        let Some(store) = app.store(&other.store) else {
+            unknown = Some(format!("{} is not configured", other.store));
+            continue;
+        };
+        match store.head(&object.location).await {
+            Ok(info) if info.size_bytes == object.size_bytes => return Others::Well,
+            Ok(_) => lost.push((other.store.clone(), "the copy has another size")),
+            Err(error) if error.is_not_found() => {
+                lost.push((other.store.clone(), "there is no such object"));
+            }
+            Err(error) => unknown = Some(error.to_string()),
+        }
+    }
+    unknown.map_or(Others::Lost(lost), Others::Unknown)
 }
 
 /// Removes one copy; whether it is gone.

@@ -2,6 +2,7 @@
 //! with the reason, nothing is freed on its account, and it goes on when that is mended.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use chaos_s3::{Fault, FaultAction, Operation};
 use serde_json::{Value, json};
@@ -9,6 +10,12 @@ use serde_json::{Value, json};
 use crate::place::{Ended, Files, Place};
 
 const FILES: usize = 20;
+
+const RUN: [&str; 4] = ["migrate", "run", "--to", "s3"];
+const RETIRE: [&str; 6] = ["migrate", "retire", "--from", "local", "--grace", "0s"];
+
+/// When everything that was claimed by now is free again.
+const LATER: Duration = Duration::from_mins(5);
 
 /// What refuses every upload after the first few.
 fn refusing(status: u16, code: &'static str, after: u64) -> Fault {
@@ -101,4 +108,54 @@ async fn a_clock_that_is_20_minutes_off_is_named_and_nothing_is_lost() {
         place.s3().set_clock_skew(0);
     })
     .await;
+}
+
+/// All of it was read back, and then the key lost its permission: who empties the disk now takes the last
+/// copies that anybody can read.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_removed_while_the_bucket_refuses_to_show_its_copies() {
+    let place = Place::start().await;
+    let files = place.put_files(FILES).await;
+    assert_eq!(place.run(&RUN).code, 0);
+    let place = place.in_mode("s3");
+    let denied = FaultAction::Status {
+        status: 403,
+        code: "AccessDenied",
+        retry_after_s: None,
+    };
+    place
+        .s3()
+        .fault(Fault::new(Operation::Any, denied).forever());
+    let retiring = place.spawn_unheard(&RETIRE);
+    place
+        .until_status(|it| it["being_freed"] == FILES || it["freed"] != 0)
+        .await;
+    place.later(LATER).await;
+    retiring.kill();
+    assert_eq!(place.files_on_disk().len(), FILES);
+
+    place.s3().clear_faults();
+    place.later(2 * LATER).await;
+    assert_eq!(place.files_on_disk(), [] as [&str; 0]);
+    place.assert_in_bucket(&files);
+    place.assert_verified();
+}
+
+/// What somebody else has removed from the bucket, or replaced with less, is made again from the disk.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_bucket_has_lost_is_not_removed_from_the_disk() {
+    let place = Place::start().await;
+    let files = place.put_files(FILES).await;
+    assert_eq!(place.run(&RUN).code, 0);
+    let place = place.in_mode("s3");
+    let mut keys = files.keys();
+    let (lost, cut) = (keys.next().unwrap(), keys.next().unwrap());
+    assert!(place.s3().remove(lost));
+    place.s3().plant(cut, "less");
+    // It ends, whether or not these two are healed by then.
+    place.run(&RETIRE);
+    place.later(LATER).await;
+    place.assert_in_bucket(&files);
+    place.assert_readable(&files);
+    place.assert_verified();
 }
