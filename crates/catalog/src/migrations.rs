@@ -272,6 +272,42 @@ impl Catalog {
         tx.commit().await?;
         Ok(row)
     }
+
+    /// Takes back what a clock that was ahead has noted for a time that is still to come: a migration
+    /// that began then, or a phase, begins now, because no copy that matches from now on would count
+    /// else, and what it asked for is due. Gives the migration back as it is then.
+    ///
+    /// # Errors
+    /// [`CatalogError::NotFound`].
+    pub async fn set_migration_back(
+        &self,
+        id: MigrationId,
+        now: Timestamp,
+    ) -> Result<MigrationRow> {
+        self.retried(|| self.try_set_migration_back(id, now)).await
+    }
+
+    async fn try_set_migration_back(
+        &self,
+        id: MigrationId,
+        now: Timestamp,
+    ) -> Result<MigrationRow> {
+        let mut tx = self.begin().await?;
+        for text in [
+            "UPDATE migrations SET began_at = $2 WHERE id = $1 AND began_at > $2",
+            "UPDATE migrations SET phase_began_at = $2 WHERE id = $1 AND phase_began_at > $2",
+            // What somebody has claimed was tried.
+            "UPDATE placements SET next_attempt_at = $2
+             WHERE migration_id = $1 AND state IN ('copying', 'suspect') AND attempts = 0
+                 AND next_attempt_at > $2",
+        ] {
+            tx.execute(sql(text).bind(id.to_string()).bind(now.unix_ms()))
+                .await?;
+        }
+        let row = tx.migration(id).await?;
+        tx.commit().await?;
+        Ok(row)
+    }
 }
 
 type Numbers = (Option<i64>, Option<String>, i64);

@@ -27,6 +27,7 @@ on_both_databases!(
     a_deleted_object_is_no_part_of_a_migration,
     a_plan_counts_what_is_where,
     what_is_freed_and_doubted_at_once_keeps_a_copy,
+    what_a_clock_that_was_ahead_has_noted_is_set_back,
 );
 
 fn limits() -> MigrationLimits {
@@ -38,14 +39,21 @@ fn limits() -> MigrationLimits {
     }
 }
 
-pub(crate) async fn migration(lab: &Lab, prefix: &str) -> MigrationRow {
-    let new = NewMigration {
+fn migration_of(lab: &Lab) -> NewMigration {
+    NewMigration {
         id: lab.id(MigrationId::generate),
         source: StoreName::LOCAL,
         target: StoreName::S3,
-        prefix: prefix.parse().unwrap(),
+        prefix: KeyPrefix::all(),
         limits: limits(),
         began_at: lab.now(),
+    }
+}
+
+pub(crate) async fn migration(lab: &Lab, prefix: &str) -> MigrationRow {
+    let new = NewMigration {
+        prefix: prefix.parse().unwrap(),
+        ..migration_of(lab)
     };
     lab.catalog.insert_migration(&new).await.unwrap()
 }
@@ -620,4 +628,36 @@ async fn what_is_freed_and_doubted_at_once_keeps_a_copy(lab: &Lab) {
             assert_eq!(other.map(|it| it.state), Some(PlacementState::Suspect));
         }
     }
+}
+
+async fn what_a_clock_that_was_ahead_has_noted_is_set_back(lab: &Lab) {
+    let ids = [local(lab, "temp/a").await.id, local(lab, "temp/b").await.id];
+    let (now, ahead) = (lab.now(), lab.after(1_200));
+    let new = NewMigration {
+        began_at: ahead,
+        ..migration_of(lab)
+    };
+    let row = lab.catalog.insert_migration(&new).await.unwrap();
+    let owed = lab
+        .catalog
+        .owe_placements(&ids, &row.target, row.id, ahead)
+        .await;
+    assert_eq!(owed.unwrap(), 2);
+    let claim = |now: Timestamp, until: Timestamp, limit| {
+        lab.catalog.claim_placements(&row.target, now, until, limit)
+    };
+    // Somebody is making one of them, and nobody else is given it.
+    let claimed = claim(ahead, lab.after(1_320), 1).await.unwrap();
+    assert_eq!(claimed.len(), 1);
+    assert_eq!(claim(now, lab.after(60), 9).await.unwrap(), []);
+
+    let back = lab.catalog.set_migration_back(row.id, now).await.unwrap();
+    assert_eq!((back.began_at, back.phase_began_at), (now, now));
+    let others = claim(now, lab.after(60), 9).await.unwrap();
+    assert_eq!(others.len(), 1);
+    assert_ne!(others[0].object.id, claimed[0].object.id);
+    // What began earlier stays as it is.
+    let later = lab.after(60);
+    let same = lab.catalog.set_migration_back(row.id, later).await;
+    assert_eq!(same.unwrap(), back);
 }

@@ -75,6 +75,10 @@ pub async fn step(app: &App, place: &mut Place) -> Result<Duration, CatalogError
         return Ok(TICK);
     }
     let now = app.clock.now();
+    let migration = match migration.began_at.max(migration.phase_began_at) > now {
+        true => app.catalog.set_migration_back(migration.id, now).await?,
+        false => migration,
+    };
     let hours = migration.limits.hours.as_deref().map(str::parse::<Hours>);
     if matches!(hours, Some(Ok(hours)) if !hours.contain(now)) {
         app.catalog.withdraw_owed(migration.id).await?;

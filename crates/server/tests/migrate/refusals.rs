@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use chaos_s3::{Fault, FaultAction, Operation};
 use serde_json::{Value, json};
+use stockroom::flows::migrate::{Request, begin, roll_back};
+use stockroom::workers::migrate;
+use stockroom_domain::StoreName;
 
 use crate::place::{Ended, Files, Place};
 
@@ -13,6 +16,9 @@ const FILES: usize = 20;
 
 const RUN: [&str; 4] = ["migrate", "run", "--to", "s3"];
 const RETIRE: [&str; 6] = ["migrate", "retire", "--from", "local", "--grace", "0s"];
+
+/// How far a clock is off. Buckets refuse above a quarter of an hour.
+const OFF: Duration = Duration::from_mins(20);
 
 /// When everything that was claimed by now is free again.
 const LATER: Duration = Duration::from_mins(5);
@@ -158,4 +164,43 @@ async fn what_the_bucket_has_lost_is_not_removed_from_the_disk() {
     place.assert_in_bucket(&files);
     place.assert_readable(&files);
     place.assert_verified();
+}
+
+fn to_bucket() -> Request {
+    Request {
+        target: StoreName::S3,
+        source: None,
+        prefix: "".parse().unwrap(),
+        limits: None,
+        is_fresh: false,
+    }
+}
+
+/// The clock of this machine is ahead when a phase begins, and right afterwards. What was noted for a time
+/// that is still to come is not waited for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_migration_that_a_wrong_clock_began_goes_on_when_it_is_right() {
+    let place = Place::start().await;
+    let files = place.put_files(FILES).await;
+    let app = place.app(OFF).await;
+    begin(&app, &to_bucket()).await.unwrap();
+    migrate::step(&app, &mut migrate::Place::default())
+        .await
+        .unwrap();
+    app.catalog.close().await;
+    let running = place.spawn_unheard(&RUN);
+    place.until_status(|it| it["state"] == "finished").await;
+    running.kill();
+    assert_eq!(place.run(&RUN).last()["verified"], FILES);
+    place.assert_in_bucket(&files);
+
+    // So it is on the way back.
+    let app = place.app(OFF).await;
+    roll_back(&app, Some(Duration::ZERO)).await.unwrap();
+    app.catalog.close().await;
+    let running = place.spawn_unheard(&["migrate", "rollback", "--grace", "0s"]);
+    place.until_status(|it| it["state"] == "finished").await;
+    running.kill();
+    assert_eq!(place.keys_in_bucket(), [] as [&str; 0]);
+    place.assert_readable(&files);
 }
