@@ -40,6 +40,7 @@ struct Tally {
     uploads: AtomicUsize,
     deletions: AtomicUsize,
     cuts: AtomicUsize,
+    cut_uploads: AtomicUsize,
 }
 
 /// The clients and what they know.
@@ -65,6 +66,8 @@ pub(crate) struct Figures {
     pub(crate) deletions: usize,
     /// Requests that a kill has cut off, and that were made again.
     pub(crate) cuts: usize,
+    /// Those of them that may have stored something all the same.
+    pub(crate) cut_uploads: usize,
 }
 
 impl Business {
@@ -122,10 +125,23 @@ impl Business {
         self.writing.write().await
     }
 
-    /// Kills the server and starts the next one. Meanwhile, and only then, requests may be cut.
-    pub(crate) fn kill_server(&self, server: &mut Server, place: &Place) {
+    /// Kills the server and starts the next one.
+    pub(crate) async fn kill_server(&self, server: &mut Server, place: &Place) {
+        self.without_server(server, place, async {}).await;
+    }
+
+    /// Kills the server, does something, and starts the next one. Meanwhile, and only then, requests may
+    /// be cut.
+    pub(crate) async fn without_server(
+        &self,
+        server: &mut Server,
+        place: &Place,
+        work: impl Future<Output = ()>,
+    ) {
         self.epoch.fetch_add(1, Ordering::SeqCst);
-        server.kill_and_restart(place);
+        server.kill();
+        work.await;
+        server.start_again(place);
         self.epoch.fetch_add(1, Ordering::SeqCst);
     }
 
@@ -136,6 +152,7 @@ impl Business {
             uploads: read(&self.tally.uploads),
             deletions: read(&self.tally.deletions),
             cuts: read(&self.tally.cuts),
+            cut_uploads: read(&self.tally.cut_uploads),
         }
     }
 
@@ -230,7 +247,8 @@ impl Business {
     }
 
     async fn put(&self, key: &str, bytes: Bytes) {
-        let (status, body, _) = self.call(Method::PUT, key, bytes).await;
+        let (status, body, cuts) = self.call(Method::PUT, key, bytes).await;
+        self.tally.cut_uploads.fetch_add(cuts, Ordering::SeqCst);
         assert_eq!(status, StatusCode::CREATED, "PUT {key}: {body:?}");
     }
 

@@ -28,15 +28,16 @@ impl Server {
     }
 
     pub(crate) fn stop(mut self) {
+        self.kill();
+    }
+
+    pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    /// Kills it and starts the next one, which others reach at the same place only where LISTEN
-    /// says so.
-    pub(crate) fn kill_and_restart(&mut self, place: &Place) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+    /// Starts the next one after it was killed; clients find it where LISTEN says.
+    pub(crate) fn start_again(&mut self, place: &Place) {
         (self.child, self.url) = serve(place);
     }
 
