@@ -138,6 +138,41 @@ impl Drop for Beside {
     }
 }
 
+/// A server that was just started.
+struct Started {
+    app: App,
+    server: JoinHandle<std::io::Result<()>>,
+    address: String,
+}
+
+/// Starts a server with these settings, and what it keeps in memory.
+async fn start(environment: &Environment, clock: &Arc<TestClock>) -> Started {
+    let config = Config::load(environment).unwrap().config;
+    let listener = TcpListener::bind(config.http.listen).await.unwrap();
+    let bound = listener.local_addr().unwrap();
+    let app = assemble(
+        &config,
+        &config.http.public_url(bound),
+        Arc::<TestClock>::clone(clock),
+        Arc::new(SystemEntropy),
+    )
+    .await
+    .unwrap();
+    let timeouts = Timeouts {
+        header: config.http.header_timeout,
+        idle: config.http.idle_timeout,
+        shutdown: config.http.shutdown_grace,
+    };
+    tokio::spawn(views::run(app.clone()));
+    let router = routes::router(app.clone());
+    let server = tokio::spawn(serve(listener, router, timeouts, app.shutdown.clone()));
+    Started {
+        app,
+        server,
+        address: bound.to_string(),
+    }
+}
+
 impl Shop {
     /// A shop whose record is in SQLite.
     pub(crate) async fn start(backend: Backend) -> Self {
@@ -179,27 +214,13 @@ impl Shop {
         for (name, value) in settings {
             environment.vars.insert((*name).to_owned(), value.into());
         }
-        let config = Config::load(&environment).unwrap().config;
-        let listener = TcpListener::bind(config.http.listen).await.unwrap();
-        let bound = listener.local_addr().unwrap();
         let clock = Arc::new(TestClock::default());
-        let app = assemble(
-            &config,
-            &config.http.public_url(bound),
-            Arc::<TestClock>::clone(&clock),
-            Arc::new(SystemEntropy),
-        )
-        .await
-        .unwrap();
-        let timeouts = Timeouts {
-            header: config.http.header_timeout,
-            idle: config.http.idle_timeout,
-            shutdown: config.http.shutdown_grace,
-        };
+        let Started {
+            app,
+            server,
+            address,
+        } = start(&environment, &clock).await;
         let stop_accepting = app.shutdown.clone();
-        tokio::spawn(views::run(app.clone()));
-        let router = routes::router(app.clone());
-        let server = tokio::spawn(serve(listener, router, timeouts, stop_accepting.clone()));
         let mut shop = Self {
             backend,
             app,
@@ -207,7 +228,7 @@ impl Shop {
             chaos,
             stop_accepting,
             server,
-            address: bound.to_string(),
+            address,
             client: client(),
             keys: BTreeMap::new(),
             folder,
@@ -223,25 +244,8 @@ impl Shop {
 
     /// Starts another server with the same settings.
     pub(crate) async fn beside(&self) -> Beside {
-        let config = Config::load(&self.environment).unwrap().config;
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let bound = listener.local_addr().unwrap();
-        let clock = Arc::<TestClock>::clone(&self.clock);
-        let public_url = config.http.public_url(bound);
-        let app = assemble(&config, &public_url, clock, Arc::new(SystemEntropy));
-        let app = app.await.unwrap();
-        let timeouts = Timeouts {
-            header: config.http.header_timeout,
-            idle: config.http.idle_timeout,
-            shutdown: config.http.shutdown_grace,
-        };
-        tokio::spawn(views::run(app.clone()));
-        let router = routes::router(app.clone());
-        tokio::spawn(serve(listener, router, timeouts, app.shutdown.clone()));
-        Beside {
-            app,
-            address: bound.to_string(),
-        }
+        let Started { app, address, .. } = start(&self.environment, &self.clock).await;
+        Beside { app, address }
     }
 
     /// Makes a key; its id and its secret form.
