@@ -46,8 +46,8 @@ pub(super) struct Order {
 /// What came of it.
 #[derive(Default)]
 pub(super) struct Booked {
-    /// Those that count now.
-    pub(super) placed: Vec<Copied>,
+    /// How many copies count now.
+    pub(super) placed: usize,
     pub(super) claimed: Vec<Ahead>,
     /// Whether more may be due than were claimed.
     pub(super) may_be_more: bool,
@@ -110,11 +110,7 @@ async fn claim(
 }
 
 /// Notes that copies are there, those of one store in one transaction.
-async fn note(
-    app: &App,
-    copied: Vec<Copied>,
-    placed: &mut Vec<Copied>,
-) -> Result<(), CatalogError> {
+async fn note(app: &App, copied: Vec<Copied>, placed: &mut usize) -> Result<(), CatalogError> {
     let mut alike: BTreeMap<(StoreName, &str), Vec<Copied>> = BTreeMap::new();
     for it in copied {
         let kind = (it.store.name().clone(), it.placement.state.as_str());
@@ -130,7 +126,7 @@ async fn note(
         let noted: BTreeSet<ObjectId> = noted.into_iter().collect();
         for it in copied {
             if noted.contains(&it.placement.object_id) || note_one(app, &it).await? {
-                placed.push(it);
+                *placed += 1;
             }
         }
     }

@@ -56,8 +56,6 @@ enum Settled {
     /// It is owed still, because no store that has a copy answers. So it is with all others that
     /// this store owes.
     NoSource(StoreName),
-    /// What lay behind a copy that was noted is gone.
-    Tidied,
 }
 
 /// Places what is due on all stores that answer, a few at the same time; how many were placed.
@@ -188,23 +186,16 @@ impl<'a> Round<'a> {
             tracing::error!("a note of copies ended in a panic");
             return;
         };
-        self.placed += booked.placed.len();
+        self.placed += booked.placed;
         self.may_be_more |= booked.may_be_more;
         self.ahead.extend(booked.claimed);
         self.failure = self.failure.take().or(booked.failure);
-        for copied in booked.placed {
-            let app = self.app.clone();
-            self.working.spawn(async move {
-                remove_old_versions(&app, &copied.store, &copied.object).await;
-                Ok(Settled::Tidied)
-            });
-        }
     }
 
     fn ended(&mut self, ended: Result<Result<Settled, CatalogError>, JoinError>) {
         match ended {
             Ok(Ok(Settled::Copied(copied))) => self.copied.push(*copied),
-            Ok(Ok(Settled::Moot | Settled::Owed | Settled::Tidied)) => {}
+            Ok(Ok(Settled::Moot | Settled::Owed)) => {}
             Ok(Ok(Settled::NoSource(store))) => drop(self.without_source.insert(store)),
             Ok(Err(error)) => self.failure = Some(error),
             Err(stopped) => tracing::error!(%stopped, "a copy ended in a panic"),
@@ -239,12 +230,17 @@ async fn settle(
     )
     .await
     {
-        Ok(()) => Ok(Settled::Copied(Box::new(Copied {
-            store,
-            placement,
-            object: details.object,
-            at: Instant::now(),
-        }))),
+        Ok(()) => {
+            // Before it counts, so that whoever dies in between leaves it owed, and this is done again:
+            // one who was killed earlier may have left the same bytes there.
+            remove_old_versions(&app, &store, &details.object).await;
+            Ok(Settled::Copied(Box::new(Copied {
+                store,
+                placement,
+                object: details.object,
+                at: Instant::now(),
+            })))
+        }
         Err(failure) => {
             let (error, wait) = (&failure.error, failure.wait(placement.attempts));
             tracing::warn!(%error, object = %object_id, store = %store.name(), "a copy is still owed");

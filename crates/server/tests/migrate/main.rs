@@ -375,6 +375,35 @@ async fn a_killed_migration_goes_on_and_copies_hardly_anything_twice() {
     place.assert_verified();
 }
 
+/// A copy of a process that was killed is replaced by the next one. Where that one is killed, too, while it
+/// removes what it has replaced, the copy does not count yet, and somebody else does it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_copy_left_is_removed_before_the_next_one_counts() {
+    let place = Place::start().await;
+    let files = place.put_files(3).await;
+    for (key, bytes) in &files {
+        place.s3().plant(key, bytes.clone());
+    }
+    let hang = Fault::new(Operation::ListObjectVersions, FaultAction::Hang);
+    place.s3().fault(hang.forever());
+    let running = place.spawn(&["migrate", "run", "--to", "s3"]);
+    // The id of the store is one more.
+    while place.s3().count(Operation::PutObject) < files.len() + 1 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // Longer than reading back takes, and than what is noted waits for others.
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    running.kill();
+    let status = place.run(&["migrate", "status"]).only();
+    assert_eq!(status["verified"], 0, "{status}");
+
+    place.s3().clear_faults();
+    place.finish_later().await;
+    place.assert_in_bucket(&files);
+    assert_eq!(place.s3().all_version_count(), files.len() + 1);
+    place.assert_verified();
+}
+
 /// A server gives files, takes, replaces and deletes them, while commands that are killed again and
 /// again move everything to the bucket, and then the folder is emptied under its readers.
 #[tokio::test(flavor = "multi_thread")]
