@@ -20,6 +20,8 @@ pub(crate) struct RequestBody {
     inner: Option<Incoming>,
     slot: Slot,
     call: Arc<CallCounters>,
+    /// How far the byte is whose lowest bit is to be flipped.
+    flip_in_bytes: Option<u64>,
 }
 
 pub(crate) type Slot = Arc<Mutex<Option<Incoming>>>;
@@ -31,8 +33,28 @@ impl RequestBody {
             inner: Some(inner),
             slot: Arc::clone(&slot),
             call,
+            flip_in_bytes: None,
         };
         (body, slot)
+    }
+
+    /// Flips the lowest bit of a byte that is yet to come.
+    pub(crate) const fn flip_bit(&mut self, in_bytes: u64) {
+        self.flip_in_bytes = Some(in_bytes);
+    }
+
+    fn apply(&mut self, chunk: Bytes) -> Bytes {
+        match self.flip_in_bytes {
+            Some(index) if index < chunk.len() as u64 => {
+                self.flip_in_bytes = None;
+                flipped(&chunk, index as usize)
+            }
+            Some(index) => {
+                self.flip_in_bytes = Some(index - chunk.len() as u64);
+                chunk
+            }
+            None => chunk,
+        }
     }
 }
 
@@ -47,13 +69,17 @@ impl Body for RequestBody {
         let Some(inner) = &mut self.inner else {
             return Poll::Ready(None);
         };
-        let frame = ready!(Pin::new(inner).poll_frame(cx));
-        if let Some(Ok(frame)) = &frame
-            && let Some(data) = frame.data_ref()
-        {
-            self.call.received(data.len());
-        }
-        Poll::Ready(frame)
+        let Some(frame) = ready!(Pin::new(inner).poll_frame(cx)) else {
+            return Poll::Ready(None);
+        };
+        let frame = match frame?.into_data() {
+            Ok(chunk) => {
+                self.call.received(chunk.len());
+                Frame::data(self.apply(chunk))
+            }
+            Err(other) => other,
+        };
+        Poll::Ready(Some(Ok(frame)))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -113,6 +113,12 @@ pub enum FaultAction {
         /// Offset in the body of the answer, in bytes, from 0.
         offset: u64,
     },
+    /// The lowest bit of the byte at `offset` of the request's body is flipped, as by bad memory on the
+    /// way; what the server makes of it is its own affair.
+    FlipRequestBit {
+        /// Offset in the body of the request, in bytes, from 0.
+        offset: u64,
+    },
     /// 200 with an XML body that says `InternalError`, as CompleteMultipartUpload and CopyObject
     /// are allowed to answer. The operation has no effect.
     CompleteErrorIn200,

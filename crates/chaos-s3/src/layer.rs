@@ -122,6 +122,10 @@ async fn strike_before(
             tokio::time::sleep(*duration).await;
             None
         }
+        FaultAction::FlipRequestBit { offset } => {
+            body.flip_bit(*offset);
+            None
+        }
         FaultAction::ResetAfterResponseBytes(_)
         | FaultAction::TruncateBody(_)
         | FaultAction::FlipBit { .. }

@@ -33,6 +33,12 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// The name of the store in placements, metrics and errors.
     fn name(&self) -> &StoreName;
 
+    /// Whether the store compares every byte that it takes with a digest that was sent along, before it
+    /// acknowledges a write. Where it does not, only reading tells what came of one.
+    fn compares_digests(&self) -> bool {
+        false
+    }
+
     /// Begins to write an object. Nothing is visible before [`ObjectWriter::finish`].
     /// An object that is there under the key is replaced atomically then.
     ///

@@ -29,6 +29,35 @@ async fn objects_go_up_and_down_over_tls() {
     }
 }
 
+/// What a store acknowledges, it has compared with a digest: also under TLS, also in parts.
+#[tokio::test]
+async fn bytes_that_change_on_their_way_are_refused_and_sent_again() {
+    for options in [Options::default(), Options::default().tls()] {
+        let bench = Bench::start(options).await;
+        assert!(bench.store.compares_digests());
+        let all = bytes(5, 5 * PART_BYTES + 1);
+        for (request, size_bytes) in [
+            (Request::PutObject, PART_BYTES),
+            (Request::UploadPart, all.len()),
+        ] {
+            let flip = || Fault::new(request, FaultAction::FlipRequestBit { offset: 40_000 });
+            bench.server.fault(flip());
+            let sent = all.slice(..size_bytes);
+            stream_in(&bench.store, &key("models/a"), &sent)
+                .await
+                .expect("the second time");
+            assert!(read_all(&bench.store, &key("models/a")).await.unwrap() == sent);
+
+            bench.store.delete(&key("models/a")).await.unwrap();
+            bench.server.fault(flip().forever());
+            let error = stream_in(&bench.store, &key("models/a"), &sent).await;
+            assert_eq!(error.unwrap_err().kind(), ErrorKind::Corrupt);
+            bench.server.clear_faults();
+            bench.assert_nothing_left("bytes that always change");
+        }
+    }
+}
+
 #[tokio::test]
 async fn faults_heal_over_tls() {
     let bench = Bench::start(Options::default().tls()).await;

@@ -197,6 +197,26 @@ async fn a_bit_is_flipped_on_the_way() {
 }
 
 #[tokio::test]
+async fn a_bit_is_flipped_on_the_way_in() {
+    for offset in [0, 65_536, 299_999] {
+        let (server, client) = start(Options::default()).await;
+        let action = FaultAction::FlipRequestBit { offset };
+        server.fault(Fault::new(Operation::PutObject, action));
+        let request = client.put_object().bucket(server.bucket()).key("k");
+        let refused = request
+            .body(ByteStream::from(pattern(300_000)))
+            .send()
+            .await;
+        assert_eq!(
+            refusal(refused),
+            (400, "XAmzContentSHA256Mismatch".to_owned())
+        );
+        assert!(server.keys().is_empty(), "{offset}");
+        put(&server, &client, "k", b"abc").await;
+    }
+}
+
+#[tokio::test]
 async fn an_answer_is_lost_after_the_commit() {
     let (server, client) = start(Options::default()).await;
     server.fault(Fault::new(Operation::Any, FaultAction::LoseAnswerAfterCommit).times(2));

@@ -169,6 +169,10 @@ impl Store for GuardedStore {
         self.shared.store.name()
     }
 
+    fn compares_digests(&self) -> bool {
+        self.inner().compares_digests()
+    }
+
     async fn writer(&self, key: &Key, options: WriteOptions) -> Result<Box<dyn ObjectWriter>> {
         let begun = self.begin_change(Operation::Put, key)?;
         match self.inner().writer(key, options).await {

@@ -142,14 +142,9 @@ impl Intercept for FreshConnections {
     }
 }
 
-/// What the signature of one request says about its body.
+/// The SHA-256 of the body of one request, which its signature covers and the store compares.
 #[derive(Debug)]
-pub(super) enum PayloadHash {
-    /// The body is not covered; TLS protects it on its way.
-    Unsigned,
-    /// The body has this SHA-256, which the store checks.
-    Known(Sha256Digest),
-}
+pub(super) struct PayloadHash(pub(super) Sha256Digest);
 
 #[dyn_dispatch_hint]
 impl Intercept for PayloadHash {
@@ -163,10 +158,9 @@ impl Intercept for PayloadHash {
         _: &RuntimeComponents,
         cfg: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        cfg.interceptor_state().store_put(match self {
-            Self::Unsigned => PayloadSigningOverride::UnsignedPayload,
-            Self::Known(sha256) => PayloadSigningOverride::Precomputed(sha256.to_string()),
-        });
+        let sha256 = self.0.to_string();
+        cfg.interceptor_state()
+            .store_put(PayloadSigningOverride::Precomputed(sha256));
         Ok(())
     }
 }

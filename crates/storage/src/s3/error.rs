@@ -29,9 +29,10 @@ const DENIED: [&str; 14] = [
     "UnauthorizedAccess",
 ];
 
-/// The service asks to try again.
+/// The service asks to try again, or has got other bytes than were sent.
 /// Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>.
-const TRY_AGAIN: [&str; 10] = [
+const TRY_AGAIN: [&str; 12] = [
+    "BadDigest",
     "InternalError",
     "OperationAborted",
     "RequestLimitExceeded",
@@ -42,6 +43,7 @@ const TRY_AGAIN: [&str; 10] = [
     "Throttling",
     "ThrottlingException",
     "TooManyRequests",
+    "XAmzContentSHA256Mismatch",
 ];
 
 /// One attempt that failed.

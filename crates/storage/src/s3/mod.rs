@@ -217,6 +217,13 @@ impl Store for S3Store {
         &self.0.name
     }
 
+    /// Each request with bytes is signed together with their SHA-256, which the other side compares.
+    /// Source: `x-amz-content-sha256` in
+    /// <https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html>.
+    fn compares_digests(&self) -> bool {
+        true
+    }
+
     async fn writer(&self, key: &Key, options: WriteOptions) -> Result<Box<dyn ObjectWriter>> {
         let writer = writer::S3Writer::new(Arc::clone(&self.0), key, options)?;
         Ok(Box::new(writer))

@@ -339,12 +339,9 @@ async fn send_part(
     number: i32,
     payload: &Payload,
 ) -> Result<CompletedPart> {
-    // Over TLS the bytes are protected on their way; hashing them here would only cost time.
-    let sha256 = if inner.endpoint.is_https() {
-        None
-    } else {
-        Some(payload.sha256().await)
-    };
+    // Over TLS the bytes are protected on their way, but not from the memory that they waited in. What
+    // is acknowledged is to have been compared.
+    let sha256 = payload.sha256().await;
     let output = inner
         .call(Operation::UploadPart, |progress| {
             inner
@@ -356,7 +353,7 @@ async fn send_part(
                 .part_number(number)
                 .body(payload.body(&progress))
                 .customize()
-                .interceptor(sha256.map_or(PayloadHash::Unsigned, PayloadHash::Known))
+                .interceptor(PayloadHash(sha256))
                 .send()
         })
         .await

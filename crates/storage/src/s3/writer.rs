@@ -206,7 +206,7 @@ async fn try_put(
                 .set_metadata(Some(label.metadata.clone()))
                 .body(payload.body(&progress))
                 .customize()
-                .interceptor(PayloadHash::Known(sha256))
+                .interceptor(PayloadHash(sha256))
                 .send()
         })
         .await?;
