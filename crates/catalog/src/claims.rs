@@ -41,7 +41,8 @@ impl Catalog {
     /// Takes up to `limit` placements of a store that are owed and due: those of live objects
     /// that are `copying` or `suspect`, longest waiting first. Until `lease_until` nobody else is
     /// given them, and the object's bytes are not removed; a worker that dies needs do nothing,
-    /// and one that needs longer calls [`Catalog::renew_placement`]. One whose row is damaged is
+    /// and one that needs longer calls [`Catalog::renew_placement`]. Why a copy was doubted is
+    /// forgotten then, so that an error is always one of an attempt. One whose row is damaged is
     /// logged and not given out.
     ///
     /// # Errors
@@ -65,7 +66,9 @@ impl Catalog {
                 due_in_state!("suspect"),
                 ") doubted
                      ) due ORDER BY due.next_attempt_at LIMIT $4)
-                 UPDATE placements SET next_attempt_at = $3, attempts = attempts + 1
+                 UPDATE placements SET next_attempt_at = $3, attempts = attempts + 1,
+                     last_error = CASE WHEN state = 'suspect' AND attempts = 0 THEN NULL
+                         ELSE last_error END
                  WHERE store = $1 AND object_id IN (SELECT chosen.object_id FROM chosen) AND ",
                 still!("state IN ('copying', 'suspect') AND next_attempt_at <= $2"),
                 " RETURNING ",

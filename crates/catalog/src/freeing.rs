@@ -9,12 +9,11 @@ use stockroom_domain::{MigrationId, ObjectId, StoreName, Timestamp};
 use crate::Catalog;
 use crate::claims::ClaimedPlacement;
 use crate::error::Result;
-use crate::migrating::{push_sampled, push_scope};
+use crate::migrating::{Read, push_read, push_sampled, push_scope};
 use crate::migrations::MigrationRow;
 use crate::placements::placement_columns;
 use crate::row::Record;
 use crate::run::{Assembled, sql, still};
-use crate::sample::Sample;
 
 /// The copies that a migration frees.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,10 +22,8 @@ pub struct Freed {
     pub from: StoreName,
     /// Where another copy of the same object has to be.
     pub kept_on: StoreName,
-    /// Since when the bytes of that one are to have matched.
-    pub verified_since: Timestamp,
-    /// Which of them have to; the others need only be there.
-    pub sample: Sample,
+    /// Which of those are to have been read; the others need only be there.
+    pub read: Read,
     /// Only those that the migration itself gave.
     pub only_given: bool,
 }
@@ -65,14 +62,12 @@ impl Catalog {
         );
         select.text(freed.from.as_str());
         select.push(
-            " JOIN placements t ON t.object_id = o.id AND t.state = 'present' AND t.store = ",
+            " JOIN placements p ON p.object_id = o.id AND p.state = 'present' AND p.store = ",
         );
-        select.text(freed.kept_on.as_str());
-        select
-            .push(" AND (t.verified_at >= ")
-            .number(freed.verified_since.unix_ms());
+        select.text(freed.kept_on.as_str()).push(" AND (");
+        push_read(&mut select, freed.read.since);
         select.push(" OR NOT (");
-        push_sampled(&mut select, freed.sample);
+        push_sampled(&mut select, freed.read.sample);
         select.push(")) WHERE o.id > ");
         select.text(after.map_or_else(String::new, |id| id.to_string()));
         if freed.only_given {
@@ -90,67 +85,71 @@ impl Catalog {
             .collect()
     }
 
-    /// Frees the copy of a live object on a store: readers leave it alone from now on, and its bytes
-    /// may be removed from `remove_after` on. Only while the copy that is kept is present and has
-    /// matched. Whether it was freed.
+    /// Frees the copies of live objects on a store: readers leave them alone from now on, and their bytes
+    /// may be removed from `remove_after` on. Each only while the copy that is kept is present and has
+    /// matched. It is one transaction, because each costs a sync of the disk. How many were freed.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn free_placement(
+    pub async fn free_placements(
         &self,
-        object_id: ObjectId,
+        objects: &[ObjectId],
         freed: &Freed,
         migration: MigrationId,
         now: Timestamp,
         remove_after: Timestamp,
-    ) -> Result<bool> {
-        self.retried(|| self.try_free_placement(object_id, freed, migration, now, remove_after))
+    ) -> Result<u64> {
+        self.retried(|| self.try_free_placements(objects, freed, migration, now, remove_after))
             .await
     }
 
-    async fn try_free_placement(
+    async fn try_free_placements(
         &self,
-        object_id: ObjectId,
+        objects: &[ObjectId],
         freed: &Freed,
         migration: MigrationId,
         now: Timestamp,
         remove_after: Timestamp,
-    ) -> Result<bool> {
+    ) -> Result<u64> {
         let mut tx = self.begin().await?;
-        // The copy that is kept is held, so that nobody doubts or frees it meanwhile.
-        let held = tx
-            .execute(
-                sql("UPDATE placements SET next_attempt_at = next_attempt_at
-                     WHERE object_id = $1 AND store = $2 AND state = 'present'
-                         AND (verified_at >= $3
-                             OR substr(object_id, length(object_id) - 1) >= $4)")
-                .bind(object_id.to_string())
-                .bind(freed.kept_on.as_str().to_owned())
-                .bind(freed.verified_since.unix_ms())
-                .bind(freed.sample.end()),
-            )
-            .await?;
-        if held != 1 {
-            return Ok(false);
-        }
-        let done = tx
-            .execute(
-                sql(
-                    "UPDATE placements SET state = 'retiring', updated_at = $3, attempts = 0,
-                         next_attempt_at = $4, migration_id = $5, last_error = NULL
-                     WHERE object_id = $1 AND store = $2 AND state = 'present'
-                         AND EXISTS (SELECT 1 FROM objects o
-                             WHERE o.id = object_id AND o.state = 'live')",
+        let mut count = 0;
+        for object_id in objects {
+            // The copy that is kept is held, so that nobody doubts or frees it meanwhile.
+            let held = tx
+                .execute(
+                    sql("UPDATE placements SET next_attempt_at = next_attempt_at
+                         WHERE object_id = $1 AND store = $2 AND state = 'present'
+                             AND ((verified_at >= $3 AND verified_at >
+                                     (SELECT o.live_at FROM objects o WHERE o.id = object_id))
+                                 OR substr(object_id, length(object_id) - 1) >= $4)")
+                    .bind(object_id.to_string())
+                    .bind(freed.kept_on.as_str().to_owned())
+                    .bind(freed.read.since.unix_ms())
+                    .bind(freed.read.sample.end()),
                 )
-                .bind(object_id.to_string())
-                .bind(freed.from.as_str().to_owned())
-                .bind(now.unix_ms())
-                .bind(remove_after.unix_ms())
-                .bind(migration.to_string()),
-            )
-            .await?;
+                .await?;
+            if held != 1 {
+                continue;
+            }
+            count += tx
+                .execute(
+                    sql(
+                        "UPDATE placements SET state = 'retiring', updated_at = $3, attempts = 0,
+                             next_attempt_at = $4, migration_id = $5, last_error = NULL
+                         WHERE object_id = $1 AND store = $2 AND state = 'present'
+                             AND EXISTS (SELECT 1 FROM objects o
+                                 WHERE o.id = object_id AND o.state = 'live')",
+                    )
+                    .bind(object_id.to_string())
+                    .bind(freed.from.as_str().to_owned())
+                    .bind(now.unix_ms())
+                    .bind(remove_after.unix_ms())
+                    .bind(migration.to_string()),
+                )
+                .await?;
+        }
         tx.commit().await?;
-        Ok(done == 1)
+        Ok(count)
     }
 
     /// Brings back copies on a store that a migration freed and whose bytes may still be there: they
@@ -212,24 +211,24 @@ impl Catalog {
         .await
     }
 
-    /// How many freed copies on a store could be removed now, or are being removed.
+    /// Whether freed copies on a store could be removed now, or are being removed. Those that could not be
+    /// removed are not among them.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn count_removable(&self, store: &StoreName, now: Timestamp) -> Result<u64> {
+    pub async fn has_removable(&self, store: &StoreName, now: Timestamp) -> Result<bool> {
         let row = self
             .fetch_optional(
-                sql("SELECT $1 AS id, count(*) AS removable FROM placements p
+                sql("SELECT p.object_id FROM placements p
                      JOIN objects o ON o.id = p.object_id AND o.state = 'live'
                      WHERE p.store = $1 AND p.state = 'retiring'
-                         AND (p.next_attempt_at <= $2 OR p.attempts > 0)")
+                         AND (p.next_attempt_at <= $2 OR p.attempts > 0)
+                         AND p.last_error IS NULL LIMIT 1")
                 .bind(store.as_str().to_owned())
                 .bind(now.unix_ms()),
             )
             .await?;
-        row.map_or(Ok(0), |row| {
-            Record::new(&row, "placements", "id").count("removable")
-        })
+        Ok(row.is_some())
     }
 
     /// How far the freeing of a store is. This looks at all live objects.

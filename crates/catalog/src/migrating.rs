@@ -1,7 +1,8 @@
 //! What a migration still lacks, found by comparing it with the placements.
 //!
-//! A copy on the target counts, is *covered*, when its bytes matched since the migration began. What
-//! it gives an object, or takes from one (`freeing.rs`), carries its id, so that it can be undone.
+//! While it copies, a copy on the target counts when it is there. Before the source is freed, it counts
+//! when it was read and matched since the migration began. What a migration gives an object, or takes from
+//! one (`freeing.rs`), carries its id, so that it can be undone.
 
 use stockroom_domain::{KeyPrefix, MigrationId, ObjectId, PlacementState, StoreName, Timestamp};
 
@@ -18,12 +19,19 @@ use crate::sample::Sample;
 pub struct Wanted {
     /// Where they are to be.
     pub store: StoreName,
-    /// Since when their bytes are to have matched.
-    pub since: Timestamp,
-    /// Which of those that were there before.
-    pub sample: Sample,
+    /// Which of them are to have been read; none when being there is enough.
+    pub read: Option<Read>,
     /// Only those of objects that the migration gave a copy, or took one from.
     pub only_given: bool,
+}
+
+/// Copies that are to have been read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Read {
+    /// Since when their bytes are to have matched.
+    pub since: Timestamp,
+    /// Which of them.
+    pub sample: Sample,
 }
 
 /// An object that a migration lacks a copy of.
@@ -42,17 +50,29 @@ pub struct CopyProgress {
     pub objects: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// Those with a copy on the target whose bytes matched since the migration began.
+    /// Those with a copy on the target.
+    pub copied: u64,
+    /// The bytes of these.
+    pub copied_bytes: u64,
+    /// Those whose copy on the target was read and matched since the migration began.
     pub verified: u64,
     /// The bytes of these.
     pub verified_bytes: u64,
-    /// Those with a copy on the target that was not read, and need not be: it is outside of the
-    /// sample.
+    /// Those whose copy on the target was not read, and need not be: it is outside of the sample.
     pub outside_sample: u64,
-    /// Those whose last attempt failed.
-    pub failed: u64,
-    /// Those that are being copied or read back, or are next.
+    /// Those whose copy on the target could not be read.
+    pub unreadable: u64,
+    /// Those that are being copied, or are next.
     pub under_way: u64,
+}
+
+impl CopyProgress {
+    /// Those whose copy on the target is yet to be read before the source may be freed.
+    #[must_use]
+    pub const fn unread(&self) -> u64 {
+        let settled = self.verified + self.outside_sample + self.unreadable;
+        self.copied.saturating_sub(settled)
+    }
 }
 
 /// What a migration would find.
@@ -79,19 +99,6 @@ pub struct PlanCounts {
     pub unverified: u64,
 }
 
-/// A copy that a migration could not make.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MigrationFailure {
-    /// The object.
-    pub object: ObjectRow,
-    /// How often it was tried.
-    pub attempts: u32,
-    /// When it is tried next.
-    pub next_attempt_at: Timestamp,
-    /// What went wrong last.
-    pub error: String,
-}
-
 /// That objects `o` are live and their keys begin like this.
 pub(crate) fn push_scope(select: &mut Assembled, prefix: &KeyPrefix) {
     select.push(" o.state = 'live'");
@@ -103,6 +110,25 @@ pub(crate) fn push_scope(select: &mut Assembled, prefix: &KeyPrefix) {
     }
 }
 
+/// That copies `p` of objects `o` were read and matched since a moment. That an object was stored since
+/// then is not enough: whoever stores one has not read it.
+pub(crate) fn push_read(select: &mut Assembled, since: Timestamp) {
+    select
+        .push("(coalesce(p.verified_at, 0) >= ")
+        .number(since.unix_ms());
+    select.push(" AND coalesce(p.verified_at, 0) > coalesce(o.live_at, 0))");
+}
+
+/// That a copy `p` is owed and did not fail. One that was just doubted carries the reason, and nobody has
+/// tried to heal it.
+macro_rules! on_its_way {
+    () => {
+        "(p.state IN ('copying', 'suspect')
+             AND (p.last_error IS NULL OR (p.state = 'suspect' AND p.attempts = 0)))"
+    };
+}
+pub(crate) use on_its_way;
+
 /// That objects `o` are in a sample. The end of an id is random.
 pub(crate) fn push_sampled(select: &mut Assembled, sample: Sample) {
     select.push("substr(o.id, length(o.id) - 1) < ");
@@ -111,8 +137,8 @@ pub(crate) fn push_sampled(select: &mut Assembled, sample: Sample) {
 
 impl Catalog {
     /// Up to `limit` live objects with ids above `after`, in the order of their ids, that have no
-    /// copy on a store, or one in the sample that did not match since a moment. Those that are already owed are
-    /// not among them.
+    /// copy on a store, or one that is to have been read and was not. Those that are already owed are
+    /// not among them, nor are those that could not be read.
     ///
     /// # Errors
     /// When the database fails.
@@ -141,14 +167,15 @@ impl Catalog {
             select.text(migration.id.to_string());
             select.push(")");
         }
-        select.push(
-            " AND (p.state IS NULL OR p.state = 'gone'
-                 OR (p.state = 'present' AND coalesce(p.verified_at, 0) < ",
-        );
-        select.number(wanted.since.unix_ms());
-        select.push(" AND ");
-        push_sampled(&mut select, wanted.sample);
-        select.push(")) ORDER BY o.id LIMIT ");
+        select.push(" AND (p.state IS NULL OR p.state = 'gone'");
+        if let Some(Read { since, sample }) = wanted.read {
+            select.push(" OR (p.state = 'present' AND p.last_error IS NULL AND NOT ");
+            push_read(&mut select, since);
+            select.push(" AND ");
+            push_sampled(&mut select, sample);
+            select.push(")");
+        }
+        select.push(") ORDER BY o.id LIMIT ");
         select.number(i64::from(limit));
         let rows = self.fetch_all(select.finish()).await?;
         let mut uncovered = Vec::with_capacity(rows.len());
@@ -161,28 +188,6 @@ impl Catalog {
             uncovered.push(Uncovered { object, state });
         }
         Ok(uncovered)
-    }
-
-    /// Whether a copy on a store that is in the sample of a migration did not match since a moment.
-    /// This looks at all live objects when there is none.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn has_unread(&self, migration: &MigrationRow, wanted: &Wanted) -> Result<bool> {
-        let mut select = Assembled::new(
-            "SELECT o.id FROM objects o
-             JOIN placements p ON p.object_id = o.id AND p.state = 'present' AND p.store = ",
-        );
-        select.text(wanted.store.as_str());
-        // In the order of an index, as the walks of `uncovered`.
-        select.push(" WHERE o.id > '' AND");
-        push_scope(&mut select, &migration.prefix);
-        select.push(" AND coalesce(p.verified_at, 0) < ");
-        select.number(wanted.since.unix_ms());
-        select.push(" AND ");
-        push_sampled(&mut select, wanted.sample);
-        select.push(" ORDER BY o.id LIMIT 1");
-        Ok(self.fetch_optional(select.finish()).await?.is_some())
     }
 
     /// Has the engine make copies of live objects on a store, on behalf of a migration: where there
@@ -245,10 +250,12 @@ impl Catalog {
     pub async fn count_owed(&self, store: &StoreName) -> Result<u64> {
         let row = self
             .fetch_optional(
-                sql("SELECT $1 AS id, count(*) AS owed FROM placements p
+                sql(concat!(
+                    "SELECT $1 AS id, count(*) AS owed FROM placements p
                      JOIN objects o ON o.id = p.object_id AND o.state = 'live'
-                     WHERE p.store = $1 AND p.state IN ('copying', 'suspect')
-                         AND p.last_error IS NULL")
+                     WHERE p.store = $1 AND p.state IN ('copying', 'suspect') AND ",
+                    on_its_way!()
+                ))
                 .bind(store.as_str().to_owned()),
             )
             .await?;
@@ -262,30 +269,37 @@ impl Catalog {
     /// # Errors
     /// When the database fails.
     pub async fn copy_progress(&self, migration: &MigrationRow) -> Result<CopyProgress> {
-        const COVERED: &str = "WHEN p.state = 'present' AND p.verified_at >= ";
-        let began_at = migration.began_at.unix_ms();
+        let since = migration.began_at;
         let mut select = Assembled::new(
             "SELECT 'all' AS id, count(*) AS objects,
                  coalesce(CAST(sum(o.size_bytes) AS BIGINT), 0) AS bytes,
-                 count(CASE ",
+                 count(CASE WHEN p.state = 'present' THEN 1 END) AS copied,
+                 coalesce(CAST(sum(CASE WHEN p.state = 'present' THEN o.size_bytes END) AS BIGINT), 0)
+                     AS copied_bytes,
+                 count(CASE WHEN p.state = 'present' AND ",
         );
-        select.push(COVERED).number(began_at);
-        select.push(" THEN 1 END) AS verified, coalesce(CAST(sum(CASE ");
-        select.push(COVERED).number(began_at);
+        push_read(&mut select, since);
+        select.push(
+            " THEN 1 END) AS verified,
+                 coalesce(CAST(sum(CASE WHEN p.state = 'present' AND ",
+        );
+        push_read(&mut select, since);
         select.push(
             " THEN o.size_bytes END) AS BIGINT), 0) AS verified_bytes,
-                 count(CASE WHEN p.state = 'present' AND coalesce(p.verified_at, 0) < ",
+                 count(CASE WHEN p.state = 'present' AND NOT ",
         );
-        select.number(began_at).push(" AND NOT (");
+        push_read(&mut select, since);
+        select.push(" AND NOT (");
         push_sampled(&mut select, migration.limits.sample);
-        select.push(
-            ") THEN 1 END) AS outside_sample,
-                 count(CASE WHEN p.state IN ('copying', 'suspect') AND p.last_error IS NOT NULL
-                     THEN 1 END) AS failed,
-                 count(CASE WHEN p.state IN ('copying', 'suspect') AND p.last_error IS NULL
-                     THEN 1 END) AS under_way
+        select
+            .push(") THEN 1 END) AS outside_sample, count(CASE WHEN p.state = 'present' AND NOT ");
+        push_read(&mut select, since);
+        select.push(concat!(
+            " AND p.last_error IS NOT NULL THEN 1 END) AS unreadable, count(CASE WHEN ",
+            on_its_way!(),
+            " THEN 1 END) AS under_way
              FROM objects o LEFT JOIN placements p ON p.object_id = o.id AND p.store = ",
-        );
+        ));
         select.text(migration.target.as_str());
         select.push(" WHERE");
         push_scope(&mut select, &migration.prefix);
@@ -297,10 +311,12 @@ impl Catalog {
         Ok(CopyProgress {
             objects: row.count("objects")?,
             bytes: row.count("bytes")?,
+            copied: row.count("copied")?,
+            copied_bytes: row.count("copied_bytes")?,
             verified: row.count("verified")?,
             verified_bytes: row.count("verified_bytes")?,
             outside_sample: row.count("outside_sample")?,
-            failed: row.count("failed")?,
+            unreadable: row.count("unreadable")?,
             under_way: row.count("under_way")?,
         })
     }
@@ -360,69 +376,5 @@ impl Catalog {
             without_source: row.count("without_source")?,
             unverified: row.count("unverified")?,
         })
-    }
-
-    /// Up to `limit` copies on the target that could not be made, in the order of the objects' ids,
-    /// with ids above `after`.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn migration_failures(
-        &self,
-        migration: &MigrationRow,
-        after: Option<ObjectId>,
-        limit: u32,
-    ) -> Result<Vec<MigrationFailure>> {
-        let mut select = Assembled::new(concat!(
-            "SELECT p.attempts AS failure_attempts, p.next_attempt_at AS failure_next_attempt_at,
-                 p.last_error AS failure_error, ",
-            object_columns!(),
-            " FROM placements p JOIN objects o ON o.id = p.object_id
-              WHERE p.state IN ('copying', 'suspect') AND p.last_error IS NOT NULL AND p.store = "
-        ));
-        select.text(migration.target.as_str());
-        select.push(" AND o.id > ");
-        select.text(after.map_or_else(String::new, |id| id.to_string()));
-        select.push(" AND");
-        push_scope(&mut select, &migration.prefix);
-        select.push(" ORDER BY o.id LIMIT ");
-        select.number(i64::from(limit));
-        let rows = self.fetch_all(select.finish()).await?;
-        rows.iter()
-            .map(|row| {
-                let object = ObjectRow::read(row)?;
-                let row = Record::new(row, "objects", "object_id");
-                Ok(MigrationFailure {
-                    object,
-                    attempts: row.count("failure_attempts")?,
-                    next_attempt_at: row.time("failure_next_attempt_at")?,
-                    error: row.text("failure_error")?.to_owned(),
-                })
-            })
-            .collect()
-    }
-
-    /// Has what a migration is about and what failed on a store tried again at once; how much that
-    /// is.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn retry_owed(
-        &self,
-        migration: &MigrationRow,
-        store: &StoreName,
-        now: Timestamp,
-    ) -> Result<u64> {
-        let mut update = Assembled::new("UPDATE placements SET next_attempt_at = ");
-        update.number(now.unix_ms());
-        update.push(", attempts = 0, last_error = NULL WHERE store = ");
-        update.text(store.as_str());
-        update.push(
-            " AND state IN ('copying', 'suspect') AND last_error IS NOT NULL
-              AND EXISTS (SELECT 1 FROM objects o WHERE o.id = placements.object_id AND",
-        );
-        push_scope(&mut update, &migration.prefix);
-        update.push(")");
-        self.execute(update.finish()).await
     }
 }

@@ -60,6 +60,19 @@ pub struct PlacementStep<'a> {
     pub error: Option<&'a str>,
 }
 
+/// Copies on one store that were made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Placed<'a> {
+    /// The store.
+    pub store: &'a StoreName,
+    /// The state that they were claimed in.
+    pub from: PlacementState,
+    /// Whose copies they are.
+    pub objects: &'a [ObjectId],
+    /// Whether they were read and matched their hash just now. Else the store has compared what it took.
+    pub was_read: bool,
+}
+
 /// The placements of `objects o` in one text, `store=state=verified_at` with commas between:
 /// neither names of stores nor states nor numbers contain these signs.
 macro_rules! placements_text {
@@ -243,41 +256,42 @@ impl Catalog {
     }
 
     /// Takes placements of a store to `present`, those of them that still are in the state that they
-    /// were claimed in: their bytes matched their hash just now. It is one transaction, because each
-    /// costs a sync of the disk. Which ones it took; what became of one of the others,
-    /// [`Catalog::step_placement`] tells.
+    /// were claimed in. It is one transaction, because each costs a sync of the disk. Which ones it
+    /// took; what became of one of the others, [`Catalog::placements_of`] tells.
     ///
     /// # Errors
     /// [`Conflict::IllegalStep`].
-    pub async fn note_placed(
-        &self,
-        store: &StoreName,
-        from: PlacementState,
-        objects: &[ObjectId],
-        now: Timestamp,
-    ) -> Result<Vec<ObjectId>> {
-        let to = from.step(PlacementState::Present).map_err(Conflict::from)?;
-        if objects.is_empty() {
+    pub async fn note_placed(&self, placed: Placed<'_>, now: Timestamp) -> Result<Vec<ObjectId>> {
+        let to = PlacementState::Present;
+        let to = placed.from.step(to).map_err(Conflict::from)?;
+        if placed.objects.is_empty() {
             return Ok(Vec::new());
         }
-        self.retried(|| self.try_note_placed(store, (from, to), objects, now))
-            .await
+        self.retried(|| self.try_note_placed(placed, to, now)).await
     }
 
     async fn try_note_placed(
         &self,
-        store: &StoreName,
-        (from, to): (PlacementState, PlacementState),
-        objects: &[ObjectId],
+        placed: Placed<'_>,
+        to: PlacementState,
         now: Timestamp,
     ) -> Result<Vec<ObjectId>> {
+        let Placed {
+            store,
+            from,
+            objects,
+            was_read,
+        } = placed;
         let now_ms = now.unix_ms();
         let mut update = Assembled::new("UPDATE placements SET state = ");
         update.text(to.as_str());
         update.push(", attempts = 0, last_error = NULL, updated_at = ");
         update.number(now_ms);
         update.push(", next_attempt_at = ").number(now_ms);
-        update.push(", verified_at = ").number(now_ms);
+        // What matched before was another copy.
+        update.push(", verified_at = nullif(CAST(");
+        update.number(if was_read { now_ms } else { 0 });
+        update.push(" AS BIGINT), 0)");
         update.push(" WHERE store = ").text(store.as_str());
         update.push(" AND object_id IN (");
         push_ids(&mut update, objects.iter().copied());
@@ -306,19 +320,7 @@ impl Catalog {
         store: &StoreName,
         now: Timestamp,
     ) -> Result<bool> {
-        let changed = self
-            .execute(
-                sql(
-                    "UPDATE placements SET verified_at = $3, next_attempt_at = $3, attempts = 0,
-                         last_error = NULL
-                     WHERE object_id = $1 AND store = $2 AND state = 'present'",
-                )
-                .bind(object_id.to_string())
-                .bind(store.as_str())
-                .bind(now.unix_ms()),
-            )
-            .await?;
-        Ok(changed == 1)
+        Ok(self.note_reads(store, &[object_id], now).await? == 1)
     }
 
     /// Notes that an attempt failed and leaves the placement's state. Nobody is given it before

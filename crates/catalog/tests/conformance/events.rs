@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 use stockroom_catalog::{
-    EndpointRow, GrantBatch, ModelPatch, NewGrant, Page, PlacementStep, Recorded, Subscriptions,
+    EndpointRow, GrantBatch, ModelPatch, NewGrant, Page, Placed, PlacementStep, Recorded,
+    Subscriptions,
 };
 use stockroom_domain::{
     EventKind, GrantId, GrantKind, LedgerId, ModelStatus, PlacementState, PurchaseId, StoreName,
@@ -237,10 +238,13 @@ async fn what_happens_to_copies_is_told(lab: &Lab) {
     // Of what did not happen, nobody is told.
     step(Present, Suspect, None).await.unwrap_err();
     step(Suspect, Copying, None).await.unwrap();
-    let together = lab
-        .catalog
-        .note_placed(s3, Copying, &[object.id], lab.now())
-        .await;
+    let placed = Placed {
+        store: s3,
+        from: Copying,
+        objects: &[object.id],
+        was_read: true,
+    };
+    let together = lab.catalog.note_placed(placed, lab.now()).await;
     assert_eq!(together.unwrap(), [object.id]);
     let now = lab.now();
     lab.catalog.retire_object(&object.key, now).await.unwrap();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use stockroom_catalog::{
     Freed, MigrationLimits, MigrationPatch, MigrationRow, NewMigration, ObjectRow, Page,
-    PlacementStep, Sample, Wanted,
+    PlacementStep, Read, Sample, Wanted,
 };
 use stockroom_domain::{
     Key, KeyPrefix, MigrationId, MigrationPhase, MigrationState, ObjectId, PlacementState,
@@ -21,6 +21,8 @@ on_both_databases!(
     what_was_asked_for_is_asked_for_once_and_can_be_taken_back,
     a_copy_is_freed_only_while_another_one_has_matched,
     outside_of_a_sample_a_copy_need_only_be_there,
+    a_copy_that_could_not_be_read_is_left_until_somebody_asks_again,
+    a_doubted_copy_is_on_its_way_until_healing_it_fails,
     what_was_freed_can_be_brought_back,
     a_prefix_leaves_the_others_alone,
     failures_are_listed_and_tried_again,
@@ -82,10 +84,22 @@ async fn local(lab: &Lab, key: &str) -> ObjectRow {
 fn wanted(row: &MigrationRow) -> Wanted {
     Wanted {
         store: row.target.clone(),
-        since: row.began_at,
-        sample: Sample::ALL,
+        read: Some(all_since(row.began_at)),
         only_given: false,
     }
+}
+
+const fn all_since(since: Timestamp) -> Read {
+    Read {
+        since,
+        sample: Sample::ALL,
+    }
+}
+
+/// The same migration, which reads all copies and no sample.
+fn that_reads_all(mut row: MigrationRow) -> MigrationRow {
+    row.limits.sample = Sample::ALL;
+    row
 }
 
 async fn lacked(lab: &Lab, row: &MigrationRow) -> Vec<ObjectId> {
@@ -125,6 +139,15 @@ async fn copied(lab: &Lab, row: &MigrationRow, id: ObjectId) {
     step(lab, id, &row.target, from, to).await;
 }
 
+async fn free(lab: &Lab, row: &MigrationRow, id: ObjectId, what: &Freed) -> bool {
+    let (now, remove_after) = (lab.now(), lab.after(60));
+    let freed = lab
+        .catalog
+        .free_placements(&[id], what, row.id, now, remove_after)
+        .await;
+    freed.unwrap() == 1
+}
+
 async fn state(lab: &Lab, id: ObjectId, store: &StoreName) -> Option<PlacementState> {
     let rows = lab.catalog.placements_of(id).await.unwrap();
     rows.iter().find(|it| it.store == *store).map(|it| it.state)
@@ -134,8 +157,7 @@ fn freed(row: &MigrationRow, since: Timestamp) -> Freed {
     Freed {
         from: row.source.clone(),
         kept_on: row.target.clone(),
-        verified_since: since,
-        sample: Sample::ALL,
+        read: all_since(since),
         only_given: false,
     }
 }
@@ -219,7 +241,18 @@ async fn every_live_object_is_lacked_until_it_was_read_on_the_target(lab: &Lab) 
     let before = lab.put("temp/on-both").await.object;
     let missing = local(lab, "temp/missing").await;
     let owed = lab.under_placed("temp/owed").await;
-    let row = migration(lab, "").await;
+    let row = that_reads_all(migration(lab, "").await);
+    // While it copies, it is enough that a copy is there.
+    let there = Wanted {
+        read: None,
+        ..wanted(&row)
+    };
+    let lacks = lab.catalog.uncovered(&row, &there, None, 9).await.unwrap();
+    assert_eq!((lacks.len(), lacks[0].object.id), (1, missing.id));
+    assert_eq!(lacks[0].state, None);
+    let progress = lab.catalog.copy_progress(&row).await.unwrap();
+    assert_eq!((progress.copied, progress.copied_bytes), (1, 3));
+    assert_eq!((progress.verified, progress.unread()), (0, 1));
     // What is owed already is on its way.
     assert_eq!(lacked(lab, &row).await, [before.id, missing.id]);
     assert_eq!(lab.catalog.count_owed(&row.target).await.unwrap(), 1);
@@ -232,14 +265,82 @@ async fn every_live_object_is_lacked_until_it_was_read_on_the_target(lab: &Lab) 
     let progress = lab.catalog.copy_progress(&row).await.unwrap();
     assert_eq!((progress.objects, progress.verified), (3, 2));
     assert_eq!((progress.bytes, progress.verified_bytes), (9, 6));
-    assert_eq!((progress.failed, progress.under_way), (0, 1));
+    assert_eq!((progress.unreadable, progress.under_way), (0, 1));
     let (from, to) = (PlacementState::Copying, PlacementState::Present);
     step(lab, owed.id, &row.target, from, to).await;
     let progress = lab.catalog.copy_progress(&row).await.unwrap();
     assert_eq!(progress.verified, 3);
-    // A new object is one more.
+    assert_eq!((progress.copied, progress.unread()), (3, 0));
+    // A new object is one more, and whoever stores one has not read it.
     let late = local(lab, "temp/late").await;
-    assert_eq!(lacked(lab, &row).await, [late.id]);
+    let stored = lab.put("temp/stored").await.object;
+    assert_eq!(lacked(lab, &row).await, [late.id, stored.id]);
+    assert!(!free(lab, &row, stored.id, &freed(&row, row.began_at)).await);
+}
+
+async fn a_copy_that_could_not_be_read_is_left_until_somebody_asks_again(lab: &Lab) {
+    let object = lab.put("temp/a").await.object;
+    let copying = migration(lab, "").await;
+    let (now, s3) = (lab.now(), &copying.target);
+    lab.catalog
+        .note_unreadable(object.id, s3, "403\0", now)
+        .await
+        .unwrap();
+    let failed = lab.catalog.count_failures(&copying).await.unwrap();
+    assert_eq!(failed, 0, "while it copies, nothing is read");
+    let turned = MigrationPatch {
+        phase: Some(MigrationPhase::Retire),
+        ..MigrationPatch::default()
+    };
+    let row = lab.catalog.update_migration(&copying, &turned, now).await;
+    let row = that_reads_all(row.unwrap());
+    assert_eq!(lacked(lab, &row).await, []);
+    let progress = lab.catalog.copy_progress(&row).await.unwrap();
+    assert_eq!((progress.unreadable, progress.unread()), (1, 0));
+    assert_eq!(lab.catalog.count_failures(&row).await.unwrap(), 1);
+    let failures = lab.catalog.migration_failures(&row, None, 9).await.unwrap();
+    assert_eq!(failures[0].error, "403\u{fffd}");
+    assert!(!free(lab, &row, object.id, &freed(&row, row.began_at)).await);
+    let retried = lab.catalog.retry_failures(&row, lab.now()).await;
+    assert_eq!(retried.unwrap(), 1);
+    assert_eq!(lacked(lab, &row).await, [object.id]);
+    let progress = lab.catalog.copy_progress(&row).await.unwrap();
+    assert_eq!((progress.unreadable, progress.unread()), (0, 1));
+}
+
+/// Why it was doubted is no failure: somebody is about to heal it.
+async fn a_doubted_copy_is_on_its_way_until_healing_it_fails(lab: &Lab) {
+    let object = lab.put("temp/a").await.object;
+    let row = migration(lab, "").await;
+    let doubt = PlacementStep {
+        object_id: object.id,
+        store: &row.target,
+        from: PlacementState::Present,
+        to: PlacementState::Suspect,
+        error: Some("another hash"),
+    };
+    lab.catalog.step_placement(doubt, lab.now()).await.unwrap();
+    let counts = || async {
+        let progress = lab.catalog.copy_progress(&row).await.unwrap();
+        let owed = lab.catalog.count_owed(&row.target).await.unwrap();
+        assert_eq!(owed, progress.under_way);
+        let failed = lab.catalog.count_failures(&row).await.unwrap();
+        (progress.under_way, failed)
+    };
+    assert_eq!(counts().await, (1, 0));
+    let now = lab.now();
+    let claimed = lab
+        .catalog
+        .claim_placements(&row.target, now, lab.after(60), 9)
+        .await
+        .unwrap();
+    assert_eq!(counts().await, (1, 0));
+    let (placement, wait) = (&claimed[0].placement, Duration::from_secs(60));
+    lab.catalog
+        .postpone_placement(placement, "503", now, wait)
+        .await
+        .unwrap();
+    assert_eq!(counts().await, (0, 1));
 }
 
 async fn what_was_asked_for_is_asked_for_once_and_can_be_taken_back(lab: &Lab) {
@@ -274,26 +375,15 @@ async fn a_copy_is_freed_only_while_another_one_has_matched(lab: &Lab) {
         async move { lab.catalog.freeable(&row, &what, None, 9).await.unwrap() }
     };
     assert_eq!(freeable(what.clone()).await, [copied_one.id]);
-    let free = |id, what: Freed| {
-        let id: ObjectId = id;
-        async move {
-            let (now, remove_after) = (lab.now(), lab.after(60));
-            let done = lab
-                .catalog
-                .free_placement(id, &what, row.id, now, remove_after)
-                .await;
-            done.unwrap()
-        }
-    };
-    assert!(!free(missing.id, what.clone()).await);
+    assert!(!free(lab, &row, missing.id, &what).await);
     // What matched before does not count.
-    assert!(!free(copied_one.id, freed(&row, lab.now())).await);
+    assert!(!free(lab, &row, copied_one.id, &freed(&row, lab.now())).await);
     let (present, suspect) = (PlacementState::Present, PlacementState::Suspect);
     step(lab, copied_one.id, &row.target, present, suspect).await;
-    assert!(!free(copied_one.id, what.clone()).await);
+    assert!(!free(lab, &row, copied_one.id, &what).await);
     step(lab, copied_one.id, &row.target, suspect, present).await;
-    assert!(free(copied_one.id, what.clone()).await);
-    assert!(!free(copied_one.id, what.clone()).await);
+    assert!(free(lab, &row, copied_one.id, &what).await);
+    assert!(!free(lab, &row, copied_one.id, &what).await);
     let local = &row.source;
     let retiring = Some(PlacementState::Retiring);
     assert_eq!(state(lab, copied_one.id, local).await, retiring);
@@ -303,20 +393,42 @@ async fn a_copy_is_freed_only_while_another_one_has_matched(lab: &Lab) {
             .claim_freed(local, now, now.after(Duration::from_secs(60)), 9)
     };
     let now = lab.now();
-    assert_eq!(lab.catalog.count_removable(local, now).await.unwrap(), 0);
+    assert!(!lab.catalog.has_removable(local, now).await.unwrap());
     assert_eq!(claim(now).await.unwrap(), []);
     let later = lab.after(120);
-    assert_eq!(lab.catalog.count_removable(local, later).await.unwrap(), 1);
+    assert!(lab.catalog.has_removable(local, later).await.unwrap());
     let claimed = claim(later).await.unwrap();
     assert_eq!(claimed.len(), 1);
     assert_eq!(claimed[0].object.id, copied_one.id);
-    let being_removed = lab.catalog.count_removable(local, later);
-    assert_eq!(
+    let being_removed = lab.catalog.has_removable(local, later);
+    assert!(
         being_removed.await.unwrap(),
-        1,
         "whoever claimed it is not done"
     );
     assert_eq!(claim(later).await.unwrap(), []);
+    // Who waits for the removal is told of one that cannot be removed.
+    let turned = MigrationRow {
+        phase: MigrationPhase::Retire,
+        ..row.clone()
+    };
+    let (placement, wait) = (&claimed[0].placement, Duration::from_secs(60));
+    lab.catalog
+        .postpone_placement(placement, "403", later, wait)
+        .await
+        .unwrap();
+    assert!(
+        !lab.catalog
+            .has_removable(local, lab.after(300))
+            .await
+            .unwrap()
+    );
+    let failures = lab.catalog.migration_failures(&turned, None, 9).await;
+    let failures = failures.unwrap();
+    assert_eq!((failures.len(), &failures[0].store), (1, local));
+    assert_eq!(lab.catalog.count_failures(&row).await.unwrap(), 0);
+    let retried = lab.catalog.retry_failures(&turned, later).await;
+    assert_eq!(retried.unwrap(), 1);
+    assert_eq!(claim(later).await.unwrap().len(), 1);
     step(
         lab,
         copied_one.id,
@@ -338,14 +450,18 @@ async fn outside_of_a_sample_a_copy_need_only_be_there(lab: &Lab) {
     }
     let alone = local(lab, "models/alone").await.id;
     let row = migration(lab, "").await;
-    let sample = row.limits.sample;
+    let read = Read {
+        since: row.began_at,
+        sample: row.limits.sample,
+    };
     let wanted = Wanted {
-        sample,
+        read: Some(read),
         ..wanted(&row)
     };
+    let all = freed(&row, row.began_at);
     let freed = Freed {
-        sample,
-        ..freed(&row, row.began_at)
+        read,
+        ..all.clone()
     };
 
     let lacked = lab
@@ -364,59 +480,38 @@ async fn outside_of_a_sample_a_copy_need_only_be_there(lab: &Lab) {
         "{} of 40 are drawn",
         lacked.len()
     );
-    let all = Wanted {
-        sample: Sample::ALL,
+    let of_all = Wanted {
+        read: Some(all.read),
         ..wanted.clone()
     };
-    let of_all = lab.catalog.uncovered(&row, &all, None, 100).await.unwrap();
-    assert_eq!(of_all.len(), 41);
+    let of_all = lab.catalog.uncovered(&row, &of_all, None, 100).await;
+    assert_eq!(of_all.unwrap().len(), 41);
     let progress = lab.catalog.copy_progress(&row).await.unwrap();
     assert_eq!(progress.outside_sample, (ids.len() - lacked.len()) as u64);
 
-    assert!(lab.catalog.has_unread(&row, &wanted).await.unwrap());
     for id in &ids {
-        let may_go = lab
-            .catalog
-            .free_placement(
-                *id,
-                &Freed {
-                    sample: Sample::ALL,
-                    ..freed.clone()
-                },
-                row.id,
-                lab.now(),
-                lab.now(),
-            )
-            .await
-            .unwrap();
-        assert!(!may_go, "none has matched");
+        assert!(!free(lab, &row, *id, &all).await, "none has matched");
     }
-    for id in &lacked {
-        lab.catalog
-            .note_verified(*id, &row.target, lab.now())
-            .await
-            .unwrap();
-    }
-    assert!(!lab.catalog.has_unread(&row, &wanted).await.unwrap());
+    let (s3, now) = (&row.target, lab.now());
+    let noted = lab.catalog.note_reads(s3, &lacked, now).await.unwrap();
+    assert_eq!(noted, lacked.len() as u64);
+    let left = lab.catalog.uncovered(&row, &wanted, None, 100).await;
+    assert_eq!(left.unwrap().len(), 1);
     let freeable = lab.catalog.freeable(&row, &freed, None, 100).await.unwrap();
     assert_eq!(freeable, ids, "but for the one that is not there");
+    let (now, after) = (lab.now(), lab.after(60));
+    let count = lab
+        .catalog
+        .free_placements(&ids, &freed, row.id, now, after)
+        .await;
+    assert_eq!(count.unwrap(), 40);
     for id in ids {
-        let is_freed = lab
-            .catalog
-            .free_placement(id, &freed, row.id, lab.now(), lab.now())
-            .await
-            .unwrap();
-        assert!(is_freed);
         assert_eq!(
             state(lab, id, &row.source).await,
             Some(PlacementState::Retiring)
         );
     }
-    let is_freed = lab
-        .catalog
-        .free_placement(alone, &freed, row.id, lab.now(), lab.now())
-        .await
-        .unwrap();
+    let is_freed = free(lab, &row, alone, &freed).await;
     assert!(!is_freed, "the only copy stays");
 }
 
@@ -427,9 +522,7 @@ async fn what_was_freed_can_be_brought_back(lab: &Lab) {
     let what = freed(&row, row.began_at);
     for id in [first.id, second.id] {
         copied(lab, &row, id).await;
-        let now = lab.now();
-        let freed = lab.catalog.free_placement(id, &what, row.id, now, now);
-        assert!(freed.await.unwrap());
+        assert!(free(lab, &row, id, &what).await);
     }
     let local = &row.source;
     let (retiring, gone) = (PlacementState::Retiring, PlacementState::Gone);
@@ -441,8 +534,7 @@ async fn what_was_freed_can_be_brought_back(lab: &Lab) {
     assert_eq!(state(lab, second.id, local).await, suspect);
     let wanted = Wanted {
         store: local.clone(),
-        since: lab.now(),
-        sample: Sample::ALL,
+        read: Some(all_since(lab.now())),
         only_given: true,
     };
     let lacked = lab.catalog.uncovered(&row, &wanted, None, 9).await.unwrap();
@@ -464,8 +556,7 @@ async fn what_was_freed_can_be_brought_back(lab: &Lab) {
     let given = Freed {
         from: row.target.clone(),
         kept_on: local.clone(),
-        verified_since: row.began_at,
-        sample: Sample::ALL,
+        read: all_since(row.began_at),
         only_given: true,
     };
     let freeable = lab.catalog.freeable(&row, &given, None, 9).await.unwrap();
@@ -511,7 +602,8 @@ async fn failures_are_listed_and_tried_again(lab: &Lab) {
         .unwrap();
     assert_eq!(lab.catalog.count_owed(&row.target).await.unwrap(), 0);
     let progress = lab.catalog.copy_progress(&row).await.unwrap();
-    assert_eq!((progress.failed, progress.under_way), (1, 0));
+    assert_eq!(progress.under_way, 0);
+    assert_eq!(lab.catalog.count_failures(&row).await.unwrap(), 1);
     let failures = |after| lab.catalog.migration_failures(&row, after, 9);
     let listed = failures(None).await.unwrap();
     assert_eq!(listed[0].object.id, object.id);
@@ -519,7 +611,7 @@ async fn failures_are_listed_and_tried_again(lab: &Lab) {
     assert_eq!(failures(Some(object.id)).await.unwrap(), []);
     assert_eq!(claim().await, []);
     let retry = |row: MigrationRow| async move {
-        let retried = lab.catalog.retry_owed(&row, &row.target, lab.now()).await;
+        let retried = lab.catalog.retry_failures(&row, lab.now()).await;
         retried.unwrap()
     };
     let elsewhere = MigrationRow {
@@ -541,13 +633,7 @@ async fn a_deleted_object_is_no_part_of_a_migration(lab: &Lab) {
         .retire_object(&gone, lab.after(3600))
         .await
         .unwrap();
-    let what = freed(&row, row.began_at);
-    let now = lab.now();
-    let done = lab
-        .catalog
-        .free_placement(object.id, &what, row.id, now, now)
-        .await;
-    assert!(!done.unwrap());
+    assert!(!free(lab, &row, object.id, &freed(&row, row.began_at)).await);
     assert_eq!(owe(lab, &row, &[object.id]).await, 0);
     assert_eq!(lacked(lab, &row).await, []);
     let progress = lab.catalog.copy_progress(&row).await.unwrap();
@@ -605,14 +691,13 @@ async fn what_is_freed_and_doubted_at_once_keeps_a_copy(lab: &Lab) {
             error: Some("another hash"),
         };
         let (is_freed, doubted) = tokio::join!(
-            lab.catalog
-                .free_placement(object.id, &what, row.id, now, lab.after(60)),
+            free(lab, &row, object.id, &what),
             lab.catalog.step_placement(doubt, now),
         );
         doubted.unwrap();
         // Whoever came second saw the other: a copy that is freed after the doubt would be the last.
         let is_kept = state(lab, object.id, &row.source).await == Some(PlacementState::Present);
-        assert_eq!(is_kept, !is_freed.unwrap());
+        assert_eq!(is_kept, !is_freed);
         // And what was freed before is not removed while the other one is doubted.
         let claimed = lab
             .catalog

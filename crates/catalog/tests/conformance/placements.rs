@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use stockroom_catalog::{Conflict, PlacementStep, UnderPlaced};
+use stockroom_catalog::{Conflict, Placed, PlacementStep, UnderPlaced};
 use stockroom_domain::{ObjectId, ObjectState, PlacementState, StoreName};
 
 use crate::lab::{Lab, on_both_databases, race};
@@ -23,6 +23,7 @@ on_both_databases!(
     a_claim_is_kept_while_it_is_renewed,
     a_claim_that_is_given_back_is_due_at_once,
     what_was_copied_is_noted_at_once_unless_it_was_deleted,
+    a_copy_is_read_by_one_of_many,
     a_placement_that_failed_waits,
     two_workers_never_take_the_same_placement,
     placements_are_counted_by_store_and_state,
@@ -348,12 +349,19 @@ async fn what_was_copied_is_noted_at_once_unless_it_was_deleted(lab: &Lab) {
         .await;
     assert_eq!(claimed.unwrap().len(), 3);
 
-    let illegal = catalog.note_placed(&s3, Gone, &ids, lab.now()).await;
+    let placed = |from, was_read| Placed {
+        store: &s3,
+        from,
+        objects: &ids,
+        was_read,
+    };
+    let illegal = catalog.note_placed(placed(Gone, true), lab.now()).await;
     assert_conflict!(illegal, Conflict::IllegalStep(_));
-    let none = catalog.note_placed(&s3, Suspect, &ids, lab.now()).await;
+    let none = catalog.note_placed(placed(Suspect, true), lab.now()).await;
     assert_eq!(none.unwrap(), []);
     let now = lab.now();
-    let mut noted = catalog.note_placed(&s3, Copying, &ids, now).await.unwrap();
+    let noted = catalog.note_placed(placed(Copying, true), now).await;
+    let mut noted = noted.unwrap();
     noted.sort_unstable();
     assert_eq!(noted, ids[..3]);
     for id in noted {
@@ -362,8 +370,64 @@ async fn what_was_copied_is_noted_at_once_unless_it_was_deleted(lab: &Lab) {
         assert_eq!((row.verified_at, row.updated_at), (Some(now), now));
     }
     assert_eq!(state(lab, deleted.id).await, Retiring);
-    let again = catalog.note_placed(&s3, Copying, &ids, now).await;
+    let again = catalog.note_placed(placed(Copying, true), now).await;
     assert_eq!(again.unwrap(), []);
+
+    // Another copy in the place of one that matched has not matched.
+    for (from, to) in [(Present, Suspect), (Suspect, Copying)] {
+        let step = step(ids[0], from, to);
+        catalog.step_placement(step, lab.now()).await.unwrap();
+    }
+    let noted = catalog.note_placed(placed(Copying, false), lab.now()).await;
+    assert_eq!(noted.unwrap(), [ids[0]]);
+    let row = &catalog.placements_of(ids[0]).await.unwrap()[1];
+    assert_eq!((row.state, row.verified_at), (Present, None));
+}
+
+async fn a_copy_is_read_by_one_of_many(lab: &Lab) {
+    let (catalog, s3) = (&lab.catalog, StoreName::S3);
+    let mut ids = Vec::new();
+    for n in 0..4 {
+        ids.push(lab.put(&format!("models/{n}")).await.object.id);
+    }
+    let (now, lease_until) = (lab.now(), lab.after(30));
+    // Who scrubs has taken one for an hour, which keeps nobody from reading it.
+    let scrubbed = catalog
+        .claim_unverified(&s3, lab.now(), lab.now(), lab.after(3_600), 1)
+        .await;
+    assert_eq!(scrubbed.unwrap().len(), 1);
+    step_to_suspect(lab, ids[3]).await;
+    let claims = race(|_| {
+        let (catalog, s3, ids) = (catalog.clone(), s3.clone(), ids.clone());
+        async move {
+            let claimed = catalog.claim_reads(&s3, &ids, now, lease_until).await;
+            claimed.unwrap()
+        }
+    })
+    .await;
+    let mut claimed = claims.concat();
+    claimed.sort_unstable();
+    assert_eq!(claimed, ids[..3], "each once, and none that is doubted");
+    let later = lab.after(31);
+    catalog
+        .keep_reads(&s3, &ids[..1], lab.after(60))
+        .await
+        .unwrap();
+    let again = catalog.claim_reads(&s3, &ids, later, lab.after(90)).await;
+    let mut again = again.unwrap();
+    again.sort_unstable();
+    assert_eq!(again, ids[1..3], "one is kept");
+    let noted = catalog.note_reads(&s3, &ids, later).await.unwrap();
+    assert_eq!(noted, 3);
+    for id in &ids[..3] {
+        let row = &catalog.placements_of(*id).await.unwrap()[1];
+        assert_eq!((row.verified_at, row.next_attempt_at), (Some(later), later));
+    }
+}
+
+async fn step_to_suspect(lab: &Lab, id: ObjectId) {
+    let step = step(id, Present, Suspect);
+    lab.catalog.step_placement(step, lab.now()).await.unwrap();
 }
 
 async fn a_placement_that_failed_waits(lab: &Lab) {

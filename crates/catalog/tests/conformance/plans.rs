@@ -10,8 +10,8 @@ use std::time::Duration;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor, Row};
 use stockroom_catalog::{
     AssetQuery, Attempt, AuditRow, Dialect, EndpointPatch, Freed, Given, GrantBatch, GrantEnd,
-    KeyHash, LateEnd, ModelFilter, ModelPatch, NewGrant, NewKey, NewModel, ObjectRow, Page,
-    PlacementStep, PurchaseFilter, Sample, Subscriptions, VisibleTo, Wanted,
+    KeyHash, LateEnd, ModelFilter, ModelPatch, NewGrant, NewKey, NewModel, ObjectRow, Page, Placed,
+    PlacementStep, PurchaseFilter, Read, Sample, Subscriptions, VisibleTo, Wanted,
 };
 use stockroom_domain::{
     AssetId, AuditId, DeliveryState, GrantId, GrantKind, KeyId, KeyPrefix, LedgerId, ModelStatus,
@@ -125,6 +125,11 @@ const MADE_FOR: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "attempts = 0, last_error = NULL, updated_at",
+        &["SEARCH placements USING PRIMARY KEY (object_id=? AND store=?)"],
+        &["using placements_pkey on placements "],
+    ),
+    (
+        " OR next_attempt_at > ",
         &["SEARCH placements USING PRIMARY KEY (object_id=? AND store=?)"],
         &["using placements_pkey on placements "],
     ),
@@ -437,23 +442,26 @@ async fn call_migrations(lab: &Lab) {
         for page in pages(&row.id.to_string()) {
             catalog.list_migrations(&page).await.unwrap();
         }
+        let read = Read {
+            since: now,
+            sample: Sample::of_percent(5).unwrap(),
+        };
         for only_given in [false, true] {
-            let wanted = Wanted {
-                store: row.target.clone(),
-                since: now,
-                sample: Sample::of_percent(5).unwrap(),
-                only_given,
-            };
-            catalog.has_unread(&row, &wanted).await.unwrap();
-            catalog
-                .uncovered(&row, &wanted, Some(object.id), 9)
-                .await
-                .unwrap();
+            for read in [None, Some(read)] {
+                let wanted = Wanted {
+                    store: row.target.clone(),
+                    read,
+                    only_given,
+                };
+                catalog
+                    .uncovered(&row, &wanted, Some(object.id), 9)
+                    .await
+                    .unwrap();
+            }
             let freed = Freed {
                 from: row.source.clone(),
                 kept_on: row.target.clone(),
-                verified_since: now,
-                sample: Sample::of_percent(5).unwrap(),
+                read,
                 only_given,
             };
             catalog
@@ -461,7 +469,7 @@ async fn call_migrations(lab: &Lab) {
                 .await
                 .unwrap();
             catalog
-                .free_placement(object.id, &freed, row.id, now, now)
+                .free_placements(&[object.id], &freed, row.id, now, now)
                 .await
                 .unwrap();
         }
@@ -474,7 +482,7 @@ async fn call_migrations(lab: &Lab) {
             .claim_freed(&row.source, now, lab.after(60), 9)
             .await
             .unwrap();
-        catalog.count_removable(&row.source, now).await.unwrap();
+        catalog.has_removable(&row.source, now).await.unwrap();
         catalog
             .unfree_placements(&row.source, row.id, now)
             .await
@@ -483,7 +491,8 @@ async fn call_migrations(lab: &Lab) {
             .migration_failures(&row, Some(object.id), 9)
             .await
             .unwrap();
-        catalog.retry_owed(&row, &row.target, now).await.unwrap();
+        catalog.count_failures(&row).await.unwrap();
+        catalog.retry_failures(&row, now).await.unwrap();
         catalog.copy_progress(&row).await.unwrap();
         catalog.free_progress(&row, &row.source).await.unwrap();
         catalog.plan_counts(&row.target, &row.prefix).await.unwrap();
@@ -658,8 +667,15 @@ async fn call_placements(lab: &Lab, object: &ObjectRow) {
     catalog.renew_placement(object.id, s3, now).await.unwrap();
     let together = [object.id];
     catalog.return_placements(s3, &together, now).await.unwrap();
-    let noted = catalog.note_placed(s3, PlacementState::Copying, &together, now);
-    noted.await.unwrap();
+    for was_read in [true, false] {
+        let placed = Placed {
+            store: s3,
+            from: PlacementState::Copying,
+            objects: &together,
+            was_read,
+        };
+        catalog.note_placed(placed, now).await.unwrap();
+    }
     let rows = catalog.placements_of(object.id).await.unwrap();
     catalog
         .postpone_placement(&rows[1], "x", now, Duration::ZERO)
@@ -668,6 +684,12 @@ async fn call_placements(lab: &Lab, object: &ObjectRow) {
     (step.from, step.to) = (suspect, PlacementState::Present);
     catalog.step_placement(step, now).await.unwrap();
     catalog.note_verified(object.id, s3, now).await.unwrap();
+    catalog.claim_reads(s3, &together, now, now).await.unwrap();
+    catalog.keep_reads(s3, &together, now).await.unwrap();
+    catalog
+        .note_unreadable(object.id, s3, "x", now)
+        .await
+        .unwrap();
     catalog.add_placement(object.id, s3, now).await.unwrap();
     catalog.counts_by_state().await.unwrap();
     catalog.under_placed().await.unwrap();

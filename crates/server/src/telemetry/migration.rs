@@ -43,18 +43,23 @@ pub(super) fn register(registry: &mut Registry, status: &Status) {
             copied.objects,
         ),
         (
+            "migration_copied",
+            "Those of them with a copy on the target",
+            copied.copied,
+        ),
+        (
             "migration_verified",
-            "Those of them whose copy on the target matched in this migration",
+            "Those of them whose copy on the target was read and matched in this migration",
             copied.verified,
         ),
         (
             "migration_failed",
-            "Those of them whose last attempt failed",
-            copied.failed,
+            "Those of them whose copy could not be made, read or removed",
+            status.failed,
         ),
         (
             "migration_under_way",
-            "Those of them that are being copied or read back, or are next",
+            "Those of them that are being copied, or are next",
             copied.under_way,
         ),
         (
@@ -73,8 +78,14 @@ pub(super) fn register(registry: &mut Registry, status: &Status) {
         gauge(copied.bytes),
     );
     registry.register_with_unit(
+        "migration_copied",
+        "Bytes of the objects with a copy on the target",
+        Unit::Bytes,
+        gauge(copied.copied_bytes),
+    );
+    registry.register_with_unit(
         "migration_verified",
-        "Bytes of the objects whose copy on the target matched in this migration",
+        "Bytes of the objects whose copy on the target was read and matched in this migration",
         Unit::Bytes,
         gauge(copied.verified_bytes),
     );

@@ -4,9 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use stockroom_catalog::{
-    CatalogError, Conflict, ObjectDetails, ObjectRow, PlacementRow, PlacementStep,
-};
+use stockroom_catalog::{CatalogError, ObjectDetails, ObjectRow, Placed, PlacementRow};
 use stockroom_domain::{ObjectId, PlacementState, StoreName};
 use stockroom_storage::{GuardedStore, Store as _};
 use tokio::time::Instant;
@@ -24,13 +22,24 @@ pub(super) struct Ahead {
     held_at: Instant,
 }
 
-/// A copy that was read back and is yet to be noted.
+/// A copy that is there and is yet to be noted.
 pub(super) struct Copied {
     pub(super) store: Arc<GuardedStore>,
     pub(super) placement: PlacementRow,
     pub(super) object: ObjectRow,
-    /// When it was read back.
+    /// What speaks for it.
+    pub(super) proof: Proof,
+    /// Since when it is there.
     pub(super) at: Instant,
+}
+
+/// What a copy may be `present` on the strength of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Proof {
+    /// The store compared what it took with digests, and said that it has it.
+    Acknowledged,
+    /// It was read from the store and matched its hash.
+    Read,
 }
 
 /// What is to be asked.
@@ -111,59 +120,48 @@ async fn claim(
 
 /// Notes that copies are there, those of one store in one transaction.
 async fn note(app: &App, copied: Vec<Copied>, placed: &mut usize) -> Result<(), CatalogError> {
-    let mut alike: BTreeMap<(StoreName, &str), Vec<Copied>> = BTreeMap::new();
+    let mut alike: BTreeMap<(StoreName, &str, Proof), Vec<Copied>> = BTreeMap::new();
     for it in copied {
-        let kind = (it.store.name().clone(), it.placement.state.as_str());
+        let (state, proof) = (it.placement.state.as_str(), it.proof);
+        let kind = (it.store.name().clone(), state, proof);
         alike.entry(kind).or_default().push(it);
     }
-    for ((store, _), copied) in alike {
+    for ((store, _, proof), copied) in alike {
         let Some(from) = copied.first().map(|it| it.placement.state) else {
             continue;
         };
         let objects: Vec<ObjectId> = copied.iter().map(|it| it.placement.object_id).collect();
-        let now = app.clock.now();
-        let noted = app.catalog.note_placed(&store, from, &objects, now).await?;
+        let these = Placed {
+            store: &store,
+            from,
+            objects: &objects,
+            was_read: proof == Proof::Read,
+        };
+        let noted = app.catalog.note_placed(these, app.clock.now()).await?;
         let noted: BTreeSet<ObjectId> = noted.into_iter().collect();
+        *placed += noted.len();
         for it in copied {
-            if noted.contains(&it.placement.object_id) || note_one(app, &it).await? {
-                *placed += 1;
+            if !noted.contains(&it.placement.object_id) {
+                left_over(app, &it).await?;
             }
         }
     }
     Ok(())
 }
 
-/// Notes that one copy is there; whether it counts. When the object was deleted meanwhile, the copy
-/// must not outlive it.
-async fn note_one(app: &App, copied: &Copied) -> Result<bool, CatalogError> {
-    let Copied {
-        store,
-        placement,
-        object,
-        ..
-    } = copied;
-    let step = PlacementStep {
-        object_id: placement.object_id,
-        store: store.name(),
-        from: placement.state,
-        to: PlacementState::Present,
-        error: None,
-    };
-    match app.catalog.step_placement(step, app.clock.now()).await {
-        Ok(()) => Ok(true),
-        Err(CatalogError::Conflict(Conflict::PlacementMoved {
-            found: PlacementState::Retiring | PlacementState::Gone,
-        })) => {
-            if let Err(error) = store.delete(&object.location).await {
-                // The second look at the deleted object will find it.
-                tracing::warn!(%error, "the copy of a deleted object stays for now");
-            }
-            Ok(false)
-        }
-        // Somebody else was faster, with the same bytes at the same place.
-        Err(CatalogError::Conflict(_)) => Ok(false),
-        Err(error) => Err(error),
+/// Looks at a copy that was not wanted any more when it was there. When the object was deleted meanwhile,
+/// the copy must not outlive it; else somebody was faster, with the same bytes at the same place.
+async fn left_over(app: &App, copied: &Copied) -> Result<(), CatalogError> {
+    let Copied { store, object, .. } = copied;
+    let placements = app.catalog.placements_of(object.id).await?;
+    let there = placements.iter().find(|it| it.store == *store.name());
+    let is_going =
+        there.is_some_and(|it| matches!(it.state, PlacementState::Retiring | PlacementState::Gone));
+    if is_going && let Err(error) = store.delete(&object.location).await {
+        // The second look at the deleted object will find it.
+        tracing::warn!(%error, "the copy of a deleted object stays for now");
     }
+    Ok(())
 }
 
 /// Keeps claims whose turn does not come soon, as those at work are kept.

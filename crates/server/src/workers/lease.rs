@@ -12,10 +12,10 @@ use crate::app::App;
 
 /// How long a claim lasts. A row whose worker died waits no longer than this; one that takes
 /// longer is renewed meanwhile.
-pub(super) const LEASE: Duration = Duration::from_secs(120);
+pub(super) const LEASE: Duration = Duration::from_secs(30);
 
 /// How often a claim is renewed: often enough that one slow transaction does no harm.
-pub(super) const RENEWAL: Duration = Duration::from_secs(30);
+pub(super) const RENEWAL: Duration = Duration::from_secs(8);
 
 /// Until when rows that are claimed now are ours.
 pub(super) fn until(now: Timestamp) -> Timestamp {

@@ -1,6 +1,6 @@
 //! Migrate: says which copies the engine is to make and which may go, until a migration has what it
-//! wants. It moves no byte itself: copies are made by `place.rs`, and freed ones removed by
-//! `retire.rs`.
+//! wants. It moves no byte itself: copies are made by `place.rs`, read by `reading.rs`, and freed ones
+//! removed by `retire.rs`.
 //!
 //! Only a few copies are asked for at a time, so that a pause comes into force soon and a million
 //! objects are no million rows. Several programs may work on the same migration: each asks for what
@@ -8,19 +8,17 @@
 
 use std::time::Duration;
 
-use futures::{StreamExt as _, stream};
 use stockroom_catalog::{
-    CatalogError, Conflict, Freed, MigrationLimits, MigrationPatch, MigrationRow, ObjectRow,
-    Sample, Uncovered, Wanted,
+    CatalogError, Conflict, Freed, MigrationLimits, MigrationPatch, MigrationRow, Read, Sample,
+    Uncovered, Wanted,
 };
 use stockroom_domain::{
-    MigrationPhase, MigrationState, ObjectId, PlacementState, StoreName, Timestamp,
+    MigrationId, MigrationPhase, MigrationState, ObjectId, PlacementState, Timestamp,
 };
-use stockroom_storage::Store as _;
 
+use super::reading::read_back;
 use crate::app::App;
 use crate::flows::migrate::hours::Hours;
-use crate::flows::prove::{is_wrong, prove};
 
 /// How long the worker sleeps when there is nothing to do.
 const TICK: Duration = Duration::from_secs(2);
@@ -31,8 +29,8 @@ const MOMENT: Duration = Duration::from_millis(50);
 /// How many copies are asked for at a time.
 const WINDOW: u64 = 256;
 
-/// How many copies are freed in one go.
-const BATCH: u32 = 256;
+/// How many copies are freed in one transaction, which others that write wait for.
+const BATCH: u32 = 64;
 
 /// Works on whatever migration there is, until the shutdown begins.
 pub async fn run(app: App) {
@@ -52,12 +50,52 @@ pub async fn run(app: App) {
     }
 }
 
-/// How far a walk through the objects has come.
+/// How far the work on a phase has come. Whoever begins anew begins at the beginning: what is done is
+/// not found again.
 #[derive(Debug, Default)]
 pub struct Place {
+    /// What it is the work on. When that is turned to something else, the work begins anew.
+    of: Option<(MigrationId, MigrationPhase, Sample)>,
+    stage: Stage,
+    /// The last object that the walk of this stage came to.
     after: Option<ObjectId>,
     /// Whether this walk has found anything so far.
     found: bool,
+    /// Whether the next walk is to wait until the engine has made what is owed.
+    awaits_owed: bool,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Objects get the copies that they are to have.
+    #[default]
+    Cover,
+    /// The others are freed.
+    Free,
+    /// What was freed is removed.
+    Clear,
+}
+
+/// What is to be done next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// There is more to do here, or the engine has enough to do for a moment.
+    More,
+    /// Other programs are at work on the rest.
+    Others,
+    /// Nothing is left but what failed.
+    Nothing,
+}
+
+impl Place {
+    /// Begins a stage.
+    fn go_to(&mut self, stage: Stage) {
+        *self = Self {
+            of: self.of,
+            stage,
+            ..Self::default()
+        };
+    }
 }
 
 /// Does a little of what is due; how long to wait before the next step.
@@ -86,42 +124,65 @@ pub async fn step(app: &App, place: &mut Place) -> Result<Duration, CatalogError
     }
     app.migration_pace
         .set(migration.id, migration.limits.max_bytes_per_second);
-    let is_done = match migration.phase {
-        MigrationPhase::Copy => cover(app, &migration, place, &wanted_by_copy(&migration)).await?,
-        MigrationPhase::Retire => {
-            free(app, &migration, place, &freed_by_retire(&migration)).await?
-                && is_removed(app, &migration.source).await?
-        }
+    let of = Some((migration.id, migration.phase, migration.limits.sample));
+    if place.of != of {
+        *place = Place {
+            of,
+            ..Place::default()
+        };
+    }
+    let next = match migration.phase {
+        MigrationPhase::Copy => copy(app, &migration, place).await?,
+        MigrationPhase::Retire => retire(app, &migration, place).await?,
         MigrationPhase::Rollback => roll_back(app, &migration, place).await?,
     };
-    if is_done {
-        *place = Place::default();
-        finish(app, &migration, now).await?;
-        return Ok(TICK);
-    }
-    Ok(MOMENT)
+    Ok(match next {
+        Next::More => MOMENT,
+        Next::Others => TICK,
+        Next::Nothing => {
+            *place = Place::default();
+            finish(app, &migration, now).await?;
+            TICK
+        }
+    })
 }
 
-/// The copies that the copying wants.
-#[must_use]
-pub fn wanted_by_copy(migration: &MigrationRow) -> Wanted {
-    Wanted {
+/// Everything gets a copy on the target.
+async fn copy(
+    app: &App,
+    migration: &MigrationRow,
+    place: &mut Place,
+) -> Result<Next, CatalogError> {
+    let wanted = Wanted {
         store: migration.target.clone(),
+        read: None,
+        only_given: false,
+    };
+    cover(app, migration, place, &wanted).await
+}
+
+/// First the copies on the target are read, then those on the source are freed.
+async fn retire(
+    app: &App,
+    migration: &MigrationRow,
+    place: &mut Place,
+) -> Result<Next, CatalogError> {
+    let read = Read {
         since: migration.began_at,
         sample: migration.limits.sample,
+    };
+    let wanted = Wanted {
+        store: migration.target.clone(),
+        read: Some(read),
         only_given: false,
-    }
-}
-
-/// The copies that retiring the source frees.
-fn freed_by_retire(migration: &MigrationRow) -> Freed {
-    Freed {
+    };
+    let freed = Freed {
         from: migration.source.clone(),
         kept_on: migration.target.clone(),
-        verified_since: migration.began_at,
-        sample: migration.limits.sample,
+        read,
         only_given: false,
-    }
+    };
+    cover_then_free(app, migration, place, &wanted, &freed).await
 }
 
 /// First everything is on the source again and was read there; then what the migration gave is freed.
@@ -129,7 +190,7 @@ async fn roll_back(
     app: &App,
     migration: &MigrationRow,
     place: &mut Place,
-) -> Result<bool, CatalogError> {
+) -> Result<Next, CatalogError> {
     let source = &migration.source;
     let now = app.clock.now();
     if app
@@ -140,60 +201,89 @@ async fn roll_back(
     {
         app.engine_bell.notify_one();
     }
-    let wanted = Wanted {
-        store: source.clone(),
+    let read = Read {
         since: migration.phase_began_at,
         sample: Sample::ALL,
+    };
+    let wanted = Wanted {
+        store: source.clone(),
+        read: Some(read),
         only_given: true,
     };
-    if !cover(app, migration, place, &wanted).await? {
-        return Ok(false);
-    }
     let freed = Freed {
         from: migration.target.clone(),
         kept_on: source.clone(),
-        verified_since: migration.phase_began_at,
-        sample: Sample::ALL,
+        read,
         only_given: true,
     };
-    while !free(app, migration, place, &freed).await? {}
-    is_removed(app, &migration.target).await
+    cover_then_free(app, migration, place, &wanted, &freed).await
 }
 
-/// Whether the engine has removed the freed copies whose grace period is over.
-async fn is_removed(app: &App, store: &StoreName) -> Result<bool, CatalogError> {
-    let now = app.clock.now();
-    Ok(app.catalog.count_removable(store, now).await? == 0)
+/// Frees copies once those that are kept are covered.
+async fn cover_then_free(
+    app: &App,
+    migration: &MigrationRow,
+    place: &mut Place,
+    wanted: &Wanted,
+    freed: &Freed,
+) -> Result<Next, CatalogError> {
+    let (next, then) = match place.stage {
+        Stage::Cover => (cover(app, migration, place, wanted).await?, Stage::Free),
+        Stage::Free => (free(app, migration, place, freed).await?, Stage::Clear),
+        Stage::Clear => {
+            // The engine removes freed copies whose grace period is over.
+            let now = app.clock.now();
+            return Ok(match app.catalog.has_removable(&freed.from, now).await? {
+                true => Next::More,
+                false => Next::Nothing,
+            });
+        }
+    };
+    if next != Next::Nothing {
+        return Ok(next);
+    }
+    place.go_to(then);
+    Ok(Next::More)
 }
 
-/// Asks for copies that are missing and reads those that were not read yet; whether nothing is left
-/// but what failed.
+/// Asks for copies that are missing and reads those that are to have been read.
 async fn cover(
     app: &App,
     migration: &MigrationRow,
     place: &mut Place,
     wanted: &Wanted,
-) -> Result<bool, CatalogError> {
+) -> Result<Next, CatalogError> {
+    let Some(store) = app.store(&wanted.store).filter(|it| it.is_available()) else {
+        // Nothing can be said of a copy while its store does not answer.
+        return Ok(Next::Others);
+    };
     let owed = app.catalog.count_owed(&wanted.store).await?;
     let Some(free) = WINDOW.checked_sub(owed).filter(|free| *free > WINDOW / 4) else {
-        return Ok(false);
+        return Ok(Next::More);
     };
+    if place.awaits_owed && owed > 0 {
+        return Ok(Next::More);
+    }
     let limit = u32::try_from(free).unwrap_or(u32::MAX);
+    let begun_after = place.after;
     let uncovered = app
         .catalog
-        .uncovered(migration, wanted, place.after, limit)
+        .uncovered(migration, wanted, begun_after, limit)
         .await?;
     let Some(last) = uncovered.last() else {
         // Once more from the beginning, until a whole walk finds nothing: an object may have become
         // live behind this one.
-        let was_whole = place.after.is_none() || !place.found;
-        *place = Place::default();
-        return Ok(was_whole && owed == 0);
+        let was_whole = begun_after.is_none() || !place.found;
+        place.go_to(Stage::Cover);
+        place.awaits_owed = owed > 0;
+        return Ok(match was_whole && owed == 0 {
+            true => Next::Nothing,
+            false => Next::More,
+        });
     };
-    *place = Place {
-        after: Some(last.object.id),
-        found: true,
-    };
+    place.after = Some(last.object.id);
+    place.found = true;
+    let ids: Vec<ObjectId> = uncovered.iter().map(|it| it.object.id).collect();
     let (missing, unread): (Vec<Uncovered>, Vec<Uncovered>) = uncovered
         .into_iter()
         .partition(|it| it.state != Some(PlacementState::Present));
@@ -206,10 +296,19 @@ async fn cover(
     if asked > 0 {
         app.engine_bell.notify_one();
     }
-    if read_back(app, &wanted.store, unread).await? && wanted.sample != Sample::ALL {
+    let unread = unread.into_iter().map(|it| it.object).collect();
+    let seen = read_back(app, migration, &store, unread).await?;
+    if let Some(first) = seen.not_begun {
+        let before = ids.into_iter().take_while(|id| *id != first);
+        place.after = before.last().or(begun_after);
+    }
+    if seen.found_damage && wanted.read.is_some_and(|it| it.sample != Sample::ALL) {
         read_all(app, migration).await?;
     }
-    Ok(false)
+    Ok(match asked == 0 && seen.read == 0 {
+        true => Next::Others,
+        false => Next::More,
+    })
 }
 
 /// Gives up on the sample: where one copy is damaged, others may be.
@@ -229,71 +328,33 @@ async fn read_all(app: &App, migration: &MigrationRow) -> Result<(), CatalogErro
     }
 }
 
-/// Reads copies that were there before, a few at the same time; whether one of them is damaged.
-async fn read_back(
-    app: &App,
-    store: &StoreName,
-    unread: Vec<Uncovered>,
-) -> Result<bool, CatalogError> {
-    let mut reads = stream::iter(unread)
-        .map(|it| look(app, store, it.object))
-        .buffer_unordered(app.engine.concurrency);
-    let mut found_damage = false;
-    while let Some(is_damaged) = reads.next().await {
-        found_damage |= is_damaged?;
-    }
-    Ok(found_damage)
-}
-
-/// Reads a copy and notes how it is; whether it is damaged.
-async fn look(app: &App, name: &StoreName, object: ObjectRow) -> Result<bool, CatalogError> {
-    let Some(store) = app.store(name).filter(|store| store.is_available()) else {
-        return Ok(false);
-    };
-    match prove(app, &*store, &object, |_| {}).await {
-        Ok(()) => {
-            let now = app.clock.now();
-            app.catalog.note_verified(object.id, name, now).await?;
-            Ok(false)
-        }
-        Err(error) if is_wrong(&error) => {
-            tracing::warn!(%error, object = %object.id, "a copy is damaged");
-            app.doubt(object.id, name, error.detail()).await?;
-            Ok(true)
-        }
-        Err(error) => {
-            tracing::info!(%error, object = %object.id, store = %store.name(), "a copy cannot be read now");
-            Ok(false)
-        }
-    }
-}
-
-/// Frees some copies; whether none is left that may be freed.
+/// Frees some copies.
 async fn free(
     app: &App,
     migration: &MigrationRow,
     place: &mut Place,
     freed: &Freed,
-) -> Result<bool, CatalogError> {
+) -> Result<Next, CatalogError> {
     let objects = app
         .catalog
         .freeable(migration, freed, place.after, BATCH)
         .await?;
     let Some(last) = objects.last() else {
         let was_whole = place.after.is_none();
-        *place = Place::default();
-        return Ok(was_whole);
+        place.go_to(Stage::Free);
+        return Ok(match was_whole {
+            true => Next::Nothing,
+            false => Next::More,
+        });
     };
     place.after = Some(*last);
-    for object in objects {
-        let now = app.clock.now();
-        let remove_after = now.after(migration.limits.grace);
-        app.catalog
-            .free_placement(object, freed, migration.id, now, remove_after)
-            .await?;
-    }
+    let now = app.clock.now();
+    let remove_after = now.after(migration.limits.grace);
+    app.catalog
+        .free_placements(&objects, freed, migration.id, now, remove_after)
+        .await?;
     app.clearing_bell.notify_one();
-    Ok(false)
+    Ok(Next::More)
 }
 
 /// Notes that a phase has come to its end, unless somebody changed it meanwhile.

@@ -9,6 +9,7 @@ pub mod migrate;
 pub mod outbox;
 pub mod pace;
 mod place;
+mod reading;
 mod retire;
 pub mod scrub;
 pub mod sweep;

@@ -1,8 +1,8 @@
 //! Place: give a store the copy that it owes, verified by hash.
 //!
 //! Bytes move in tasks of their own: a few copies are written at the same time, and as many others
-//! that were written are read back meanwhile, so that the line is in use both ways and nothing
-//! waits for an answer that could write. What is claimed and noted in the
+//! that were written are read back meanwhile, where that is due, so that the line is in use both ways
+//! and nothing waits for an answer that could write. What is claimed and noted in the
 //! catalog goes by in batches beside them (`booking.rs`): each transaction costs a sync of the disk,
 //! which takes longer than copying a small object does.
 
@@ -17,7 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
-use super::booking::{self, Ahead, Booked, Copied, Order};
+use super::booking::{self, Ahead, Booked, Copied, Order, Proof};
 use super::lease::holding;
 use super::transfer::{sources, transfer};
 use super::versions::remove_old_versions;
@@ -37,7 +37,7 @@ const HOPELESS_WAIT: Duration = Duration::from_secs(3_600);
 /// How long copies that are under way may keep the engine from looking for more.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
-/// How many copies that were read back are noted together, and how long the first of them waits for
+/// How many copies that are there are noted together, and how long the first of them waits for
 /// the others. Those that a kill finds waiting are copied again, so they are few.
 const NOTED_TOGETHER: usize = 16;
 const NOTED_AFTER: Duration = Duration::from_millis(20);
@@ -47,7 +47,7 @@ const FRESH: Duration = Duration::from_secs(1);
 
 /// How one placement went.
 enum Settled {
-    /// The copy is there and was read back; that is yet to be noted.
+    /// The copy is there; that is yet to be noted.
     Copied(Box<Copied>),
     /// It was deleted meanwhile.
     Moot,
@@ -148,7 +148,7 @@ impl<'a> Round<'a> {
         self.failure.is_some() || self.app.shutdown.is_cancelled()
     }
 
-    /// When the copies that were read back are to be noted at the latest.
+    /// When the copies that are there are to be noted at the latest.
     fn note_at(&self) -> Option<Instant> {
         self.copied.first().map(|it| it.at + NOTED_AFTER)
     }
@@ -230,7 +230,7 @@ async fn settle(
     )
     .await
     {
-        Ok(()) => {
+        Ok(proof) => {
             // Before it counts, so that whoever dies in between leaves it owed, and this is done again:
             // one who was killed earlier may have left the same bytes there.
             remove_old_versions(&app, &store, &details.object).await;
@@ -238,6 +238,7 @@ async fn settle(
                 store,
                 placement,
                 object: details.object,
+                proof,
                 at: Instant::now(),
             })))
         }
@@ -293,11 +294,11 @@ async fn place(
     details: &ObjectDetails,
     placement: &PlacementRow,
     permit: OwnedSemaphorePermit,
-) -> Result<(), Failure> {
+) -> Result<Proof, Failure> {
     let object = &details.object;
     if placement.state == PlacementState::Suspect {
         match prove(app, store, object, |_| {}).await {
-            Ok(()) => return Ok(()),
+            Ok(()) => return Ok(Proof::Read),
             Err(error) if is_wrong(&error) => {}
             Err(error) => return Err(error.into()),
         }
@@ -318,7 +319,12 @@ async fn place(
         let is_hopeless = error.store() != store.name() && is_wrong(&error);
         return Err(Failure { error, is_hopeless });
     }
+    // A migration at work reads its copies before it frees the source. Until then the source is there, too.
+    let is_read_later = pace.is_some() && placement.state == PlacementState::Copying;
+    if is_read_later && store.compares_digests() {
+        return Ok(Proof::Acknowledged);
+    }
     // What the destination acknowledged is what it will give back: that is seen, not believed.
     prove(app, store, object, |_| {}).await?;
-    Ok(())
+    Ok(Proof::Read)
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
-use stockroom_catalog::{CatalogError, ClaimedPlacement, ObjectRow, PlacementStep};
+use stockroom_catalog::{CatalogError, ClaimedPlacement, ObjectRow, PlacementRow, PlacementStep};
 use stockroom_domain::{PlacementState, StoreName};
 use stockroom_storage::Store;
 
@@ -39,7 +39,7 @@ async fn retire(app: &App, object: ObjectRow) -> Result<bool, CatalogError> {
     let mut is_gone = true;
     for placement in &object.placements {
         if placement.state != PlacementState::Gone {
-            is_gone &= remove(app, &object, &placement.store).await?;
+            is_gone &= remove(app, &object, &placement.store).await?.is_none();
         }
     }
     let now = app.clock.now();
@@ -86,17 +86,17 @@ async fn remove_freed(app: &App, claim: ClaimedPlacement) -> Result<bool, Catalo
     let (object, placement) = (&claim.object, &claim.placement);
     let name = &placement.store;
     let lost = match others(app, object, name).await {
-        Others::Well => return remove(app, object, name).await,
+        Others::Well => {
+            let stays = remove(app, object, name).await?;
+            if let Some(why) = &stays {
+                postpone(app, placement, why).await?;
+            }
+            return Ok(stays.is_none());
+        }
         Others::Lost(lost) => lost,
         Others::Unknown(why) => {
             tracing::warn!(why, object = %object.id, "a freed copy stays: the other one cannot be seen");
-            let (now, wait) = (
-                app.clock.now(),
-                Duration::from_secs(1 << placement.attempts.min(5)),
-            );
-            app.catalog
-                .postpone_placement(placement, &why, now, wait)
-                .await?;
+            postpone(app, placement, &why).await?;
             return Ok(false);
         }
     };
@@ -117,6 +117,15 @@ async fn remove_freed(app: &App, claim: ClaimedPlacement) -> Result<bool, Catalo
     }
     app.engine_bell.notify_one();
     Ok(false)
+}
+
+/// Leaves a freed copy for a while.
+async fn postpone(app: &App, placement: &PlacementRow, why: &str) -> Result<(), CatalogError> {
+    let wait = Duration::from_secs(1 << placement.attempts.min(5));
+    let now = app.clock.now();
+    app.catalog
+        .postpone_placement(placement, why, now, wait)
+        .await
 }
 
 /// Whether another store has a copy, as that store says now: since the bytes were read there, a week or
@@ -141,18 +150,22 @@ async fn others(app: &App, object: &ObjectRow, name: &StoreName) -> Others {
     unknown.map_or(Others::Lost(lost), Others::Unknown)
 }
 
-/// Removes one copy; whether it is gone.
-async fn remove(app: &App, object: &ObjectRow, name: &StoreName) -> Result<bool, CatalogError> {
+/// Removes one copy; why it stays, where it does.
+async fn remove(
+    app: &App,
+    object: &ObjectRow,
+    name: &StoreName,
+) -> Result<Option<String>, CatalogError> {
     let Some(store) = app.store(name) else {
         tracing::warn!(object = %object.id, store = %name, "a store that holds a copy is not configured");
-        return Ok(false);
+        return Ok(Some(format!("{name} is not configured")));
     };
     if !identity::may_delete(&store) {
-        return Ok(false);
+        return Ok(Some(format!("{name} is not known to be the right store")));
     }
     if let Err(error) = store.delete(&object.location).await {
         tracing::warn!(%error, object = %object.id, "a copy cannot be removed yet");
-        return Ok(false);
+        return Ok(Some(error.to_string()));
     }
     let step = PlacementStep {
         object_id: object.id,
@@ -163,7 +176,7 @@ async fn remove(app: &App, object: &ObjectRow, name: &StoreName) -> Result<bool,
     };
     match app.catalog.step_placement(step, app.clock.now()).await {
         // Somebody who claimed it after us has said so already.
-        Ok(()) | Err(CatalogError::Conflict(_)) => Ok(true),
+        Ok(()) | Err(CatalogError::Conflict(_)) => Ok(None),
         Err(error) => Err(error),
     }
 }

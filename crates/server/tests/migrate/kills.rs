@@ -178,7 +178,7 @@ async fn finish_copying(place: &Place, server: &mut Server, business: &Business,
     let ran = place.run(&RUN);
     assert_eq!(ran.code, 0, "{}", ran.stdout);
     let status = ran.last();
-    assert_eq!(status["verified"], status["objects"], "{status}");
+    assert_eq!(status["copied"], status["objects"], "{status}");
 }
 
 /// What the dead had claimed is waited for: it is not over before everything is there.
@@ -186,7 +186,7 @@ fn assert_not_over_too_soon(place: &Place) {
     let command = place.spawn_unheard(&RUN);
     for _ in 0..10 {
         let status = place.run(&["migrate", "status"]).last();
-        let is_whole = status["verified"] == status["objects"];
+        let is_whole = status["copied"] == status["objects"];
         assert!(status["state"] != "finished" || is_whole, "{status}");
     }
     command.kill();

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chaos_s3::{ChaosS3, Options};
+use chaos_s3::{Call, ChaosS3, Operation, Options};
 use serde_json::Value;
 use stockroom::app::App;
 use stockroom::assemble::assemble;
@@ -270,6 +270,14 @@ impl Place {
             }
             assert!(tokio::time::Instant::now() < deadline, "{}", status.stdout);
         }
+    }
+
+    /// How often an object was read from the bucket.
+    pub(crate) fn reads(&self) -> usize {
+        let is_of_object = |call: &Call| {
+            call.operation == Operation::GetObject && call.key.as_deref() != Some(STORE_ID)
+        };
+        self.s3.calls().into_iter().filter(is_of_object).count()
     }
 
     pub(crate) fn keys_in_bucket(&self) -> Vec<String> {

@@ -49,8 +49,8 @@ async fn refused_and_mended(place: Place, files: &Files, reason: &str, mend: imp
         .iter()
         .map(|it| it["key"].as_str().unwrap())
         .collect();
-    let verified = ran.last()["verified"].as_u64().unwrap();
-    assert_eq!(verified + named.len() as u64, FILES as u64);
+    let copied = ran.last()["copied"].as_u64().unwrap();
+    assert_eq!(copied + named.len() as u64, FILES as u64);
     assert!(!named.is_empty());
     for failure in &failures {
         let error = failure["error"].as_str().unwrap();
@@ -63,7 +63,7 @@ async fn refused_and_mended(place: Place, files: &Files, reason: &str, mend: imp
     let retired = place.run(&retire);
     assert_eq!(
         json!([retired.last()["freed"], retired.last()["on_source"]]),
-        json!([verified, named.len()])
+        json!([copied, named.len()])
     );
     let left: Vec<String> = place.files_on_disk();
     assert_eq!(
@@ -75,7 +75,7 @@ async fn refused_and_mended(place: Place, files: &Files, reason: &str, mend: imp
     place.assert_readable(files);
     let again = place.run(&["migrate", "run", "--to", "s3", "--fresh"]);
     assert_eq!(again.code, 0, "{}", again.stdout);
-    assert_eq!(again.last()["verified"], FILES);
+    assert_eq!(again.last()["copied"], FILES);
     let retired = place.run(&retire);
     assert_eq!(retired.last()["on_source"], 0, "{}", retired.stdout);
     place.assert_in_bucket(files);
@@ -116,6 +116,46 @@ async fn a_clock_that_is_20_minutes_off_is_named_and_nothing_is_lost() {
     .await;
 }
 
+fn denied(operation: Operation) -> Fault {
+    let action = FaultAction::Status {
+        status: 403,
+        code: "AccessDenied",
+        retry_after_s: None,
+    };
+    Fault::new(operation, action).forever()
+}
+
+/// A copy that nobody can read frees nothing, and that is said.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_freed_while_the_bucket_refuses_to_read_its_copies() {
+    let place = Place::start().await;
+    let files = place.put_files(FILES).await;
+    assert_eq!(place.run(&RUN).code, 0);
+    let place = place.in_mode("s3");
+    place.s3().fault(denied(Operation::GetObject));
+    let retired = place.run(&RETIRE);
+    assert_eq!(retired.code, 3, "{}", retired.stdout);
+    let failures = failures(&retired);
+    assert_eq!(failures.len(), FILES);
+    for failure in &failures {
+        assert!(failure["error"].as_str().unwrap().contains("AccessDenied"));
+    }
+    let status = retired.last();
+    assert_eq!(
+        json!([status["failed"], status["verified"], status["freed"]]),
+        json!([FILES, 0, 0])
+    );
+    assert_eq!(place.files_on_disk().len(), FILES);
+
+    // The same command tries again.
+    place.s3().clear_faults();
+    let retired = place.run(&RETIRE);
+    assert_eq!(retired.code, 0, "{}", retired.stdout);
+    assert_eq!(place.files_on_disk(), [] as [&str; 0]);
+    place.assert_in_bucket(&files);
+    place.assert_verified();
+}
+
 /// All of it was read back, and then the key lost its permission: who empties the disk now takes the last
 /// copies that anybody can read.
 #[tokio::test(flavor = "multi_thread")]
@@ -124,20 +164,19 @@ async fn nothing_is_removed_while_the_bucket_refuses_to_show_its_copies() {
     let files = place.put_files(FILES).await;
     assert_eq!(place.run(&RUN).code, 0);
     let place = place.in_mode("s3");
-    let denied = FaultAction::Status {
-        status: 403,
-        code: "AccessDenied",
-        retry_after_s: None,
-    };
-    place
-        .s3()
-        .fault(Fault::new(Operation::Any, denied).forever());
-    let retiring = place.spawn_unheard(&RETIRE);
-    place
-        .until_status(|it| it["being_freed"] == FILES || it["freed"] != 0)
-        .await;
+    place.s3().fault(denied(Operation::HeadObject));
+    let retired = place.run(&RETIRE);
+    assert_eq!(retired.code, 3, "{}", retired.stdout);
+    let failures = failures(&retired);
+    assert_eq!(failures.len(), FILES);
+    for failure in &failures {
+        assert_eq!(failure["store"], "local");
+        assert!(
+            failure["error"].as_str().unwrap().contains("403"),
+            "{failure}"
+        );
+    }
     place.later(LATER).await;
-    retiring.kill();
     assert_eq!(place.files_on_disk().len(), FILES);
 
     place.s3().clear_faults();
@@ -191,7 +230,7 @@ async fn a_migration_that_a_wrong_clock_began_goes_on_when_it_is_right() {
     let running = place.spawn_unheard(&RUN);
     place.until_status(|it| it["state"] == "finished").await;
     running.kill();
-    assert_eq!(place.run(&RUN).last()["verified"], FILES);
+    assert_eq!(place.run(&RUN).last()["copied"], FILES);
     place.assert_in_bucket(&files);
 
     // So it is on the way back.

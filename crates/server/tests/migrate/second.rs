@@ -64,7 +64,7 @@ async fn a_shop_moves_from_one_bucket_to_another_and_back() {
     assert_eq!(keys(&other), [] as [&str; 0], "a plan changes nothing");
 
     let ran = place.run(&[&["migrate", "run"], &to_other[..]].concat());
-    assert_eq!((ran.code, &ran.last()["verified"]), (0, &json!(8)));
+    assert_eq!((ran.code, &ran.last()["copied"]), (0, &json!(8)));
     assert_holds(&other, &files);
 
     // The settings still send new objects to the first bucket.
@@ -84,7 +84,7 @@ async fn a_shop_moves_from_one_bucket_to_another_and_back() {
     place.assert_readable(&files);
     files.extend(place.put_files_from(10, 2).await);
     let ran = place.run(&["migrate", "run", "--to", "r2"]);
-    assert_eq!((ran.code, &ran.last()["verified"]), (0, &json!(12)));
+    assert_eq!((ran.code, &ran.last()["copied"]), (0, &json!(12)));
     assert_holds(&other, &files);
 
     let retired = place.run(&retire);

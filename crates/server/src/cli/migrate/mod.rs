@@ -31,7 +31,7 @@ pub enum MigrateCommand {
     Pause,
     /// Go on after a pause; a running server, or migrate run, does the work
     Resume,
-    /// Free the source of copies whose object has one on the target that was read back
+    /// Read back the copies on the target, and free the source of those whose object has one that matched
     Retire(RetireArgs),
     /// Go back to the state before the migration
     Rollback(RollbackArgs),
@@ -71,8 +71,8 @@ pub struct RetireArgs {
     /// How long the bytes stay after readers have left them alone, such as 1h; 7d at first
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     grace: Option<Duration>,
-    /// Also free objects whose copy on the target was there before and was not read, once this share of
-    /// such copies was read and matched
+    /// Read back only this share of the copies on the target, such as 5%, and free the source of all when
+    /// these matched
     #[arg(long, value_name = "PERCENT", value_parser = sample)]
     sample: Option<Sample>,
     /// Come back at once; a running server does the work
@@ -212,13 +212,6 @@ impl From<MigrateError> for CliError {
                 "migration_at_work",
                 "stockroom migrate run goes on with it; stockroom migrate status says how far it is."
                     .to_owned(),
-            ),
-            MigrateError::NotSampled(sample) => (
-                "migration_at_work",
-                format!(
-                    "stockroom migrate run --sample {}% with the same target reads them.",
-                    sample.percent()
-                ),
             ),
             MigrateError::RolledBack => (
                 "rolled_back",

@@ -36,14 +36,10 @@ pub struct RunArgs {
     /// How many objects to copy at the same time; ENGINE_CONCURRENCY when left out
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     concurrency: Option<u16>,
-    /// Of copies that were on the target before, read only this share, such as 5%. Copies that are made
-    /// are always read back
-    #[arg(long, value_name = "PERCENT", value_parser = super::sample)]
-    sample: Option<Sample>,
     /// Try at once what failed before
     #[arg(long)]
     retry_failed: bool,
-    /// Begin another migration, in which also those copies are read again that one before has read
+    /// Begin another migration, which reads also those copies again that one before has read
     #[arg(long)]
     fresh: bool,
     /// Say what would be done, and do nothing
@@ -82,7 +78,7 @@ pub(super) async fn run(context: &Context, args: RunArgs) -> Result<Exit, CliErr
 }
 
 async fn begin_and_work(context: &Context, app: &App, args: &RunArgs) -> Result<Exit, CliError> {
-    let says_limits = args.max_rate.is_some() || args.hours.is_some() || args.sample.is_some();
+    let says_limits = args.max_rate.is_some() || args.hours.is_some();
     let request = Request {
         target: args.scope.to.clone(),
         source: args.scope.from.clone(),
@@ -91,7 +87,7 @@ async fn begin_and_work(context: &Context, app: &App, args: &RunArgs) -> Result<
             max_bytes_per_second: args.max_rate,
             hours: args.hours.map(|hours| hours.to_string()),
             grace: DEFAULT_GRACE,
-            sample: args.sample.unwrap_or_default(),
+            sample: Sample::ALL,
         }),
         is_fresh: args.fresh,
     };
@@ -146,7 +142,7 @@ async fn work(context: &Context, app: &App) -> Result<Exit, CliError> {
 
 /// Shows how far the migration is until it is finished or paused.
 pub(super) async fn follow(context: &Context, app: &App) -> Result<Status, CliError> {
-    let mut shown: Option<(MigrationPhase, Progress)> = None;
+    let mut shown: Option<(&str, Progress)> = None;
     loop {
         let began = Instant::now();
         let status = flow::status(app).await?;
@@ -160,13 +156,12 @@ pub(super) async fn follow(context: &Context, app: &App) -> Result<Status, CliEr
             continue;
         }
         let (done, total, verb) = measures(&status);
-        let phase = status.migration.phase;
-        let (_, progress) = match shown.take().filter(|(before, _)| *before == phase) {
+        let (_, progress) = match shown.take().filter(|(before, _)| *before == verb) {
             Some(same) => shown.insert(same),
             None => {
                 let (source, target) = (&status.migration.source, &status.migration.target);
                 let label = format!("{verb} {source} -> {target}");
-                shown.insert((phase, context.output.progress(label, total)))
+                shown.insert((verb, context.output.progress(label, total)))
             }
         };
         progress.advance(done.saturating_sub(progress.done_bytes()));
@@ -178,7 +173,12 @@ pub(super) async fn follow(context: &Context, app: &App) -> Result<Status, CliEr
 const fn measures(status: &Status) -> (u64, Option<u64>, &'static str) {
     let (copied, source) = (&status.copied, &status.source);
     match status.migration.phase {
-        MigrationPhase::Copy => (copied.verified_bytes, Some(copied.bytes), "copy"),
+        MigrationPhase::Copy => (copied.copied_bytes, Some(copied.bytes), "copy"),
+        MigrationPhase::Retire if copied.unread() > 0 => (
+            copied.verified_bytes,
+            Some(copied.copied_bytes),
+            "read back",
+        ),
         MigrationPhase::Retire => (source.freed_bytes, None, "free"),
         MigrationPhase::Rollback => (source.kept_bytes, Some(copied.bytes), "roll back"),
     }

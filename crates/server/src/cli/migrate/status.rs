@@ -23,7 +23,7 @@ pub struct StatusArgs {
     /// Go on until the migration is finished or paused; others do the work
     #[arg(long)]
     follow: bool,
-    /// List every object that could not be copied, with the reason
+    /// List every object whose copy could not be made, read back or removed, with the reason
     #[arg(long)]
     failed: bool,
 }
@@ -39,6 +39,8 @@ pub(super) struct StatusView<'a> {
     state: MigrationState,
     objects: u64,
     bytes: u64,
+    copied: u64,
+    copied_bytes: u64,
     verified: u64,
     verified_bytes: u64,
     outside_sample: u64,
@@ -74,10 +76,12 @@ impl<'a> StatusView<'a> {
             state: migration.state,
             objects: copied.objects,
             bytes: copied.bytes,
+            copied: copied.copied,
+            copied_bytes: copied.copied_bytes,
             verified: copied.verified,
             verified_bytes: copied.verified_bytes,
             outside_sample: copied.outside_sample,
-            failed: copied.failed,
+            failed: status.failed,
             under_way: copied.under_way,
             on_source: source.kept,
             on_source_bytes: source.kept_bytes,
@@ -123,7 +127,7 @@ pub(super) async fn print(context: &Context, app: &App) -> Result<Exit, CliError
             context.output.line(&line)?;
         }
     }
-    Ok(match status.copied.failed {
+    Ok(match status.failed {
         0 => Exit::Ok,
         _ => Exit::Partly,
     })
@@ -146,22 +150,30 @@ fn lines(status: &Status) -> Vec<String> {
     )];
     if let Some(target) = &status.target {
         lines.push(there(&migration.source, &status.source));
-        lines.push(there(&migration.target, target));
+        lines.push(format!(
+            "{}; {} failed",
+            there(&migration.target, target),
+            status.failed
+        ));
     } else {
         let copied = &status.copied;
         lines.push(format!(
-            "{}: {} of {} objects verified, {} of {}; {} under way, {} failed",
+            "{}: {} of {} objects copied, {} of {}; {} under way, {} failed",
             migration.target,
-            copied.verified,
+            copied.copied,
             copied.objects,
-            HumanBytes(copied.verified_bytes),
+            HumanBytes(copied.copied_bytes),
             HumanBytes(copied.bytes),
             copied.under_way,
-            copied.failed,
+            status.failed,
         ));
-        if copied.outside_sample > 0 {
+        lines.push(format!(
+            "{}: {} of {} copies read back",
+            migration.target, copied.verified, copied.copied
+        ));
+        if migration.phase == MigrationPhase::Retire && copied.outside_sample > 0 {
             lines.push(format!(
-                "{}: {} copies were there before and are outside of the sample of {} %, which is read",
+                "{}: {} of the others are outside of the sample of {} %",
                 migration.target,
                 copied.outside_sample,
                 migration.limits.sample.percent(),
@@ -187,13 +199,14 @@ fn there(store: &StoreName, progress: &FreeProgress) -> String {
 struct FailureView<'a> {
     failed: ObjectId,
     key: &'a Key,
+    store: &'a StoreName,
     size: u64,
     attempts: u32,
     next_attempt_at: Timestamp,
     error: &'a str,
 }
 
-/// Lists what could not be copied, up to so many.
+/// Lists what could not be done, up to so many.
 pub(super) async fn print_failures(
     context: &Context,
     app: &App,
@@ -227,6 +240,7 @@ fn print_failure(context: &Context, failure: &MigrationFailure) -> Result<(), Cl
     let view = FailureView {
         failed: failure.object.id,
         key: &failure.object.key,
+        store: &failure.store,
         size: failure.object.size_bytes,
         attempts: failure.attempts,
         next_attempt_at: failure.next_attempt_at,

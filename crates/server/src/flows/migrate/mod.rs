@@ -14,14 +14,13 @@ use std::time::Duration;
 
 use stockroom_catalog::{
     Catalog, CatalogError, Conflict, CopyProgress, FreeProgress, MigrationLimits, MigrationPatch,
-    MigrationRow, NewMigration, Sample, Wanted,
+    MigrationRow, NewMigration, Sample,
 };
 use stockroom_domain::{KeyPrefix, MigrationId, MigrationPhase, MigrationState, StoreName};
 use stockroom_storage::{GuardedStore, Store as _};
 
 use crate::app::App;
 use crate::workers::identity::{Comparison, LookError, compare};
-use crate::workers::migrate::wanted_by_copy;
 
 /// What somebody wants moved.
 #[derive(Debug, Clone)]
@@ -75,9 +74,6 @@ pub enum MigrateError {
     /// Nothing can be removed before everything that could be copied is.
     #[error("the copying is not finished")]
     NotCopied,
-    /// The sample that is asked for was not read.
-    #[error("not all copies in a sample of {} % were read", .0.percent())]
-    NotSampled(Sample),
     /// A migration that was turned around does nothing else any more.
     #[error("the migration was rolled back")]
     RolledBack,
@@ -118,6 +114,8 @@ pub struct Status {
     pub migration: MigrationRow,
     /// How many copies are on the target.
     pub copied: CopyProgress,
+    /// How many copies could not be made, read or removed.
+    pub failed: u64,
     /// What is left on the source.
     pub source: FreeProgress,
     /// What is left on the target of a migration that is rolled back.
@@ -187,7 +185,10 @@ pub async fn begin(app: &App, request: &Request) -> Result<MigrationRow, Migrate
         }),
         began_at: now,
     };
-    Ok(app.catalog.insert_migration(&new).await?)
+    let begun = app.catalog.insert_migration(&new).await?;
+    // What failed in one before is no failure of this one.
+    retry_failed(app, &begun).await?;
+    Ok(begun)
 }
 
 /// The store of this name, unless it is surely another one than the database knows. Whether one that
@@ -292,9 +293,9 @@ async fn change(
     Ok(app.catalog.update_migration(&current, &patch, now).await?)
 }
 
-/// Begins to free the source: copies whose object has one on the target that was read back in this
-/// migration. With a sample, also those whose copy on the target is outside of it, when all copies
-/// in it were read.
+/// Begins to free the source: the copies on the target are read back, then those on the source go whose
+/// object has one that matched. With a sample, only the copies in it are read; what is outside of it need
+/// only be there. What could not be read before is tried again.
 ///
 /// # Errors
 /// See [`MigrateError`].
@@ -317,14 +318,9 @@ pub async fn retire(
         }
         (MigrationPhase::Copy, MigrationState::Finished) | (MigrationPhase::Retire, _) => {}
     }
-    let wanted = Wanted {
-        sample,
-        ..wanted_by_copy(&current)
-    };
-    if sample != Sample::ALL && app.catalog.has_unread(&current, &wanted).await? {
-        return Err(MigrateError::NotSampled(sample));
-    }
-    turn(app, &current, MigrationPhase::Retire, grace, sample).await
+    let turned = turn(app, &current, MigrationPhase::Retire, grace, sample).await?;
+    retry_failed(app, &turned).await?;
+    Ok(turned)
 }
 
 /// Begins to undo a migration: what it freed is copied back and read, then what it gave is freed.
@@ -367,14 +363,9 @@ async fn turn(
 /// # Errors
 /// See [`MigrateError`].
 pub async fn retry_failed(app: &App, migration: &MigrationRow) -> Result<u64, MigrateError> {
-    let store = match migration.phase {
-        MigrationPhase::Copy | MigrationPhase::Retire => &migration.target,
-        MigrationPhase::Rollback => &migration.source,
-    };
-    let retried = app
-        .catalog
-        .retry_owed(migration, store, app.clock.now())
-        .await?;
+    let now = app.clock.now();
+    let retried = app.catalog.retry_failures(migration, now).await?;
+    app.clearing_bell.notify_one();
     app.engine_bell.notify_one();
     Ok(retried)
 }
@@ -396,6 +387,7 @@ pub async fn status(app: &App) -> Result<Status, MigrateError> {
 /// That of the catalog.
 pub async fn status_of(catalog: &Catalog, migration: MigrationRow) -> Result<Status, CatalogError> {
     let copied = catalog.copy_progress(&migration).await?;
+    let failed = catalog.count_failures(&migration).await?;
     let source = catalog.free_progress(&migration, &migration.source).await?;
     let target = match migration.phase {
         MigrationPhase::Rollback => {
@@ -406,6 +398,7 @@ pub async fn status_of(catalog: &Catalog, migration: MigrationRow) -> Result<Sta
     Ok(Status {
         migration,
         copied,
+        failed,
         source,
         target,
     })

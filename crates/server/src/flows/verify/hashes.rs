@@ -143,12 +143,10 @@ impl Run<'_> {
         claim: &ClaimedPlacement,
     ) -> Result<(), CatalogError> {
         tracing::trace!(store = %store.name(), object = %claim.object.id, "a claim is given back");
-        let error = claim.placement.last_error.as_deref();
-        let error = error.unwrap_or("left to a later verification");
         let now = self.app.clock.now();
         self.app
             .catalog
-            .postpone_placement(&claim.placement, error, now, Duration::ZERO)
+            .keep_reads(store.name(), &[claim.object.id], now)
             .await
     }
 }

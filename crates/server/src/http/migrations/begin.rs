@@ -5,11 +5,11 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::Deserialize;
-use stockroom_catalog::MigrationLimits;
+use stockroom_catalog::{MigrationLimits, Sample};
 use stockroom_domain::{KeyPrefix, StoreName};
 use utoipa::ToSchema;
 
-use super::{MigrationView, parse_grace, parse_sample};
+use super::{MigrationView, parse_grace};
 use crate::app::App;
 use crate::flows::migrate::hours::Hours;
 use crate::flows::migrate::{self as flow, DEFAULT_GRACE, Request};
@@ -35,10 +35,7 @@ pub struct BeginBody {
     hours: Option<String>,
     /// How long the bytes of freed copies stay, such as `1h`; `7d` when left out.
     grace: Option<String>,
-    /// Of copies that were on the target before, how many of a hundred are read; all when left out.
-    #[schema(minimum = 1, maximum = 100)]
-    sample_percent: Option<u8>,
-    /// Reads also those copies again that a migration before has read.
+    /// Begins another migration, which reads also those copies again that one before has read.
     #[serde(default)]
     fresh: bool,
 }
@@ -84,11 +81,7 @@ fn request(body: BeginBody) -> Result<Request, Problem> {
     let hours = body.hours.as_deref().map(str::parse::<Hours>).transpose();
     let hours = hours.map_err(|error| Problem::invalid(format!("{error}.")))?;
     let grace = body.grace.as_deref().map(parse_grace).transpose()?;
-    let sample = body.sample_percent.map(parse_sample).transpose()?;
-    let says_limits = body.max_bytes_per_second.is_some()
-        || hours.is_some()
-        || grace.is_some()
-        || sample.is_some();
+    let says_limits = body.max_bytes_per_second.is_some() || hours.is_some() || grace.is_some();
     Ok(Request {
         target,
         source,
@@ -97,7 +90,7 @@ fn request(body: BeginBody) -> Result<Request, Problem> {
             max_bytes_per_second: body.max_bytes_per_second,
             hours: hours.map(|hours| hours.to_string()),
             grace: grace.unwrap_or(DEFAULT_GRACE),
-            sample: sample.unwrap_or_default(),
+            sample: Sample::ALL,
         }),
         is_fresh: body.fresh,
     })

@@ -48,9 +48,10 @@ pub struct MigrationView {
     hours: Option<String>,
     /// How many seconds the bytes of freed copies stay.
     grace_seconds: u64,
-    /// How many of a hundred copies that were on the target before are read.
+    /// How many of a hundred copies on the target are read before the source is freed.
     sample_percent: u8,
-    /// RFC 3339, UTC. A copy on the target counts when its bytes matched since then.
+    /// RFC 3339, UTC. The source is freed of copies whose object has one on the target that was read and
+    /// matched since then.
     #[schema(value_type = String)]
     began_at: Timestamp,
     /// RFC 3339, UTC.
@@ -87,15 +88,19 @@ pub struct StatusView {
     objects: u64,
     /// Their bytes.
     bytes: u64,
-    /// Those with a copy on the target whose bytes matched since it began.
+    /// Those with a copy on the target.
+    copied: u64,
+    /// The bytes of these.
+    copied_bytes: u64,
+    /// Those whose copy on the target was read and matched since it began.
     verified: u64,
     /// The bytes of these.
     verified_bytes: u64,
-    /// Those with a copy on the target that was there before and is outside of the sample.
+    /// Those whose copy on the target was not read and is outside of the sample.
     outside_sample: u64,
-    /// Those whose last attempt failed.
+    /// Those whose copy could not be made, not be read before another one is freed, or not be removed.
     failed: u64,
-    /// Those that are being copied or read, or are next.
+    /// Those that are being copied, or are next.
     under_way: u64,
     /// Copies that are still on the store that is freed: the source, or the target once it is
     /// rolled back.
@@ -115,10 +120,12 @@ impl From<Status> for StatusView {
             migration: status.migration.into(),
             objects: status.copied.objects,
             bytes: status.copied.bytes,
+            copied: status.copied.copied,
+            copied_bytes: status.copied.copied_bytes,
             verified: status.copied.verified,
             verified_bytes: status.copied.verified_bytes,
             outside_sample: status.copied.outside_sample,
-            failed: status.copied.failed,
+            failed: status.failed,
             under_way: status.copied.under_way,
             kept: left.kept,
             being_freed: left.freeing,
@@ -145,7 +152,7 @@ pub async fn current(app: &App, id: MigrationId) -> Result<MigrationRow, Problem
     })
 }
 
-/// Reads which share of the copies that were there before is read.
+/// Reads which share of the copies on the target is read.
 fn parse_sample(percent: u8) -> Result<Sample, Problem> {
     Sample::of_percent(percent)
         .ok_or_else(|| Problem::invalid("sample_percent is none: it is a number from 1 to 100."))
@@ -183,9 +190,6 @@ impl From<MigrateError> for Problem {
             )),
             MigrateError::AnotherAtWork { target, .. } => conflict(format!(
                 "Another migration, to {target}, is not finished. Let it finish, or roll it back."
-            )),
-            error @ MigrateError::NotSampled(_) => conflict(format!(
-                "Nothing is removed yet: {error}. Begin the migration with this sample again."
             )),
             MigrateError::NotCopied => {
                 conflict("The copying is not finished, so nothing is removed yet.".to_owned())

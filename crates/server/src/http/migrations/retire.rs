@@ -20,13 +20,13 @@ pub struct RetireBody {
     /// How long the bytes stay after readers have left them alone, such as `1h`; as before when left
     /// out, `7d` at first.
     grace: Option<String>,
-    /// Also frees objects whose copy on the target was there before and was not read, once so many of
-    /// a hundred such copies were; all when left out.
+    /// Reads back only so many of a hundred copies on the target, and frees the source of all when these
+    /// matched; all of them are read when left out.
     #[schema(minimum = 1, maximum = 100)]
     sample_percent: Option<u8>,
 }
 
-/// Frees the source: copies whose object has one on the target that was read back in this migration.
+/// Reads back the copies on the target, and frees the source of those whose object has one that matched.
 #[utoipa::path(post, path = "/v1/migrations/{id}/retire", tag = "migrations",
     request_body = Option<RetireBody>, params(("id" = String, Path)),
     responses(
