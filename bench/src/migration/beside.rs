@@ -1,5 +1,6 @@
-//! The same files to the same server: Stockroom, which hashes, records and reads back all of it,
-//! beside two programs that copy.
+//! The same files to the same server: Stockroom, which hashes and records all of it, beside two programs
+//! that copy; and with reading everything back, as Stockroom does before it frees the source, beside the one
+//! of them that can do that too.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -26,6 +27,8 @@ const AT_ONCE: &str = "8";
 /// Somebody who moves the files.
 enum Mover {
     Stockroom(Contestant),
+    /// A Stockroom from before a change, whose retiring may be something else.
+    Earlier(Contestant),
     Rclone(Contestant),
     S5cmd(Contestant),
 }
@@ -38,6 +41,18 @@ struct Turn {
     peak_rss_bytes: u64,
     /// What the server spent meanwhile, on the same processors.
     server_cpu: Duration,
+}
+
+impl Turn {
+    /// This one, and then another program.
+    fn and(&self, other: &Self) -> Self {
+        Self {
+            wall: self.wall + other.wall,
+            cpu: self.cpu + other.cpu,
+            peak_rss_bytes: self.peak_rss_bytes.max(other.peak_rss_bytes),
+            server_cpu: self.server_cpu + other.server_cpu,
+        }
+    }
 }
 
 /// A row of the table: a name, and a turn in each round.
@@ -104,7 +119,11 @@ pub(crate) fn beside_peers(bench: &Bench) -> Outcome<Section> {
     };
     let movers = movers(bench);
     let mut rows: Vec<Row> = movers.iter().map(|it| Row::new(it.name())).collect();
-    let mut checked = Row::new("rclone copy, then rclone check --download".to_owned());
+    let mut checked: Vec<Row> = movers
+        .iter()
+        .filter_map(Mover::with_check)
+        .map(Row::new)
+        .collect();
     // The first round fills caches and is left out.
     for round in 0..=bench.rounds {
         for index in order(round, movers.len()) {
@@ -116,21 +135,25 @@ pub(crate) fn beside_peers(bench: &Bench) -> Outcome<Section> {
             ));
             if round > 0 {
                 rows[index].turns.push(turn);
-                checked.turns.extend(with_check);
+                let name = movers[index].with_check();
+                let row = checked
+                    .iter_mut()
+                    .find(|it| Some(&it.name) == name.as_ref());
+                if let (Some(row), Some(turn)) = (row, with_check) {
+                    row.turns.push(turn);
+                }
             }
         }
     }
     fs::remove_dir_all(&site.files)?;
     fs::remove_dir_all(&site.shop.folder)?;
-    if !checked.turns.is_empty() {
-        rows.push(checked);
-    }
+    rows.extend(checked);
     Ok(section(bench, &rows))
 }
 
 fn movers(bench: &Bench) -> Vec<Mover> {
     let mut movers = vec![Mover::Stockroom(bench.stockroom.clone())];
-    movers.extend(bench.beside.iter().cloned().map(Mover::Stockroom));
+    movers.extend(bench.beside.iter().cloned().map(Mover::Earlier));
     movers.extend(bench.peers.rclone.clone().map(Mover::Rclone));
     movers.extend(bench.peers.s5cmd.clone().map(Mover::S5cmd));
     movers
@@ -166,9 +189,20 @@ fn section(bench: &Bench, rows: &[Row]) -> Section {
 impl Mover {
     fn name(&self) -> String {
         match self {
-            Self::Stockroom(it) => format!("{} migrate run", it.name),
+            Self::Stockroom(it) | Self::Earlier(it) => format!("{} migrate run", it.name),
             Self::Rclone(_) => "rclone copy".to_owned(),
             Self::S5cmd(_) => "s5cmd cp".to_owned(),
+        }
+    }
+
+    /// What it is called when it reads everything back afterwards; none when it does not.
+    fn with_check(&self) -> Option<String> {
+        match self {
+            Self::Stockroom(it) => {
+                Some(format!("{0} migrate run, then {0} migrate retire", it.name))
+            }
+            Self::Rclone(_) => Some("rclone copy, then rclone check --download".to_owned()),
+            Self::Earlier(_) | Self::S5cmd(_) => None,
         }
     }
 }
@@ -182,23 +216,24 @@ impl Site<'_> {
         rustix::fs::sync();
         let mut checked = None;
         let turn = match mover {
-            Mover::Stockroom(it) => {
+            Mover::Stockroom(it) | Mover::Earlier(it) => {
                 let shop = self.shop.again(&self.bench.scratch.join("turn"))?;
-                let turn =
-                    self.measured(&mut super::migrate(&shop, &it.program, &self.s3, &bucket))?;
+                let mut migrate = super::migrate(&shop, &it.program, &self.s3, &bucket);
+                let copied = self.measured(&mut migrate)?;
+                if mover.with_check().is_some() {
+                    // The bytes on the source stay for the grace period.
+                    let mut retire = shop.command(&it.program, Some((&self.s3, &bucket)));
+                    retire.env("STORAGE_MODE", "s3");
+                    retire.args(["migrate", "retire", "--from", "local"]);
+                    checked = Some(copied.and(&self.measured(&mut retire)?));
+                }
                 fs::remove_dir_all(&shop.folder)?;
-                turn
+                copied
             }
             Mover::Rclone(it) => {
                 let copied = self.measured(&mut self.rclone(&it.program, "copy", &bucket))?;
                 let mut check = self.rclone(&it.program, "check", &bucket);
-                let check = self.measured(check.arg("--download"))?;
-                checked = Some(Turn {
-                    wall: copied.wall + check.wall,
-                    cpu: copied.cpu + check.cpu,
-                    peak_rss_bytes: copied.peak_rss_bytes.max(check.peak_rss_bytes),
-                    server_cpu: copied.server_cpu + check.server_cpu,
-                });
+                checked = Some(copied.and(&self.measured(check.arg("--download"))?));
                 copied
             }
             Mover::S5cmd(it) => self.measured(&mut self.s5cmd(&it.program, &bucket))?,

@@ -79,8 +79,10 @@ enum Stage {
 /// What is to be done next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
-    /// There is more to do here, or the engine has enough to do for a moment.
+    /// There is more to do here.
     More,
+    /// The engine has enough to do for a moment.
+    Engine,
     /// Other programs are at work on the rest.
     Others,
     /// Nothing is left but what failed.
@@ -137,7 +139,8 @@ pub async fn step(app: &App, place: &mut Place) -> Result<Duration, CatalogError
         MigrationPhase::Rollback => roll_back(app, &migration, place).await?,
     };
     Ok(match next {
-        Next::More => MOMENT,
+        Next::More => Duration::ZERO,
+        Next::Engine => MOMENT,
         Next::Others => TICK,
         Next::Nothing => {
             *place = Place::default();
@@ -234,7 +237,7 @@ async fn cover_then_free(
             // The engine removes freed copies whose grace period is over.
             let now = app.clock.now();
             return Ok(match app.catalog.has_removable(&freed.from, now).await? {
-                true => Next::More,
+                true => Next::Engine,
                 false => Next::Nothing,
             });
         }
@@ -259,10 +262,10 @@ async fn cover(
     };
     let owed = app.catalog.count_owed(&wanted.store).await?;
     let Some(free) = WINDOW.checked_sub(owed).filter(|free| *free > WINDOW / 4) else {
-        return Ok(Next::More);
+        return Ok(Next::Engine);
     };
     if place.awaits_owed && owed > 0 {
-        return Ok(Next::More);
+        return Ok(Next::Engine);
     }
     let limit = u32::try_from(free).unwrap_or(u32::MAX);
     let begun_after = place.after;

@@ -5,16 +5,17 @@
 //! transaction costs a sync of the disk.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt as _;
-use futures::stream::FuturesUnordered;
 use stockroom_catalog::{CatalogError, MigrationRow, ObjectRow};
 use stockroom_domain::ObjectId;
 use stockroom_storage::{Error, GuardedStore, Store as _};
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
 use super::lease;
+use super::pace::Pace;
 use crate::app::App;
 use crate::flows::prove::{is_wrong, prove};
 
@@ -25,6 +26,10 @@ const BEGUN_FOR: Duration = Duration::from_secs(2);
 /// Those that a kill finds waiting are read again, so they are few.
 const NOTED_TOGETHER: usize = 32;
 const NOTED_AFTER: Duration = Duration::from_millis(100);
+
+/// How many copies are read at the same time for each that may be copied: a read holds next to no memory,
+/// and most of its time is waiting for the other side.
+const READS_FOR_A_COPY: usize = 4;
 
 /// What came of reading some copies.
 #[derive(Debug, Default)]
@@ -41,13 +46,13 @@ pub(super) struct Seen {
 pub(super) async fn read_back(
     app: &App,
     migration: &MigrationRow,
-    store: &GuardedStore,
+    store: &Arc<GuardedStore>,
     unread: Vec<ObjectRow>,
 ) -> Result<Seen, CatalogError> {
     let mut round = Round {
         app,
-        migration,
         store,
+        pace: app.migration_pace.of(Some(migration.id)),
         held: BTreeMap::new(),
         matched: Vec::new(),
         seen: Seen::default(),
@@ -59,8 +64,8 @@ pub(super) async fn read_back(
 /// What is going on between the first claim and the last note.
 struct Round<'a> {
     app: &'a App,
-    migration: &'a MigrationRow,
-    store: &'a GuardedStore,
+    store: &'a Arc<GuardedStore>,
+    pace: Option<Arc<Pace>>,
     /// What is ours to read, with the time at which the claim was made or renewed.
     held: BTreeMap<ObjectId, Instant>,
     /// Those that matched and are yet to be noted, with the time of the first.
@@ -70,24 +75,26 @@ struct Round<'a> {
 
 impl Round<'_> {
     async fn run(&mut self, mut unread: VecDeque<ObjectRow>) -> Result<(), CatalogError> {
-        let concurrency = self.app.engine.concurrency;
+        let at_once = READS_FOR_A_COPY * self.app.engine.concurrency;
         let until = Instant::now() + BEGUN_FOR;
         let mut ready = VecDeque::new();
-        let mut reads = FuturesUnordered::new();
+        // Tasks of their own, which go on while claims and notes wait for the disk.
+        let mut reads = JoinSet::new();
         loop {
             let is_over = Instant::now() >= until || self.app.shutdown.is_cancelled();
-            if !is_over && ready.len() < concurrency && !unread.is_empty() {
-                let some = unread.drain(..unread.len().min(2 * concurrency)).collect();
+            if !is_over && ready.len() < at_once && !unread.is_empty() {
+                let some = unread.drain(..unread.len().min(2 * at_once)).collect();
                 ready.extend(self.claim(some).await?);
             }
-            while !is_over && reads.len() < concurrency {
+            while !is_over && reads.len() < at_once {
                 let Some(object) = ready.pop_front() else {
                     break;
                 };
-                reads.push(read(self.app, self.migration, self.store, object));
+                let (app, store) = (self.app.clone(), Arc::clone(self.store));
+                reads.spawn(read(app, store, self.pace.clone(), object));
             }
             tokio::select! {
-                Some((object, outcome)) = reads.next() => self.ended(&object, outcome).await?,
+                Some(ended) = reads.join_next() => self.ended(ended).await?,
                 () = tokio::time::sleep(lease::RENEWAL), if !reads.is_empty() => self.renew().await?,
                 else => break,
             }
@@ -137,9 +144,15 @@ impl Round<'_> {
 
     async fn ended(
         &mut self,
-        object: &ObjectRow,
-        outcome: Result<(), Error>,
+        ended: Result<(ObjectRow, Result<(), Error>), JoinError>,
     ) -> Result<(), CatalogError> {
+        let (object, outcome) = match ended {
+            Ok(ended) => ended,
+            Err(stopped) => {
+                tracing::error!(%stopped, "reading a copy ended in a panic");
+                return Ok(());
+            }
+        };
         let (app, store) = (self.app, self.store.name());
         let id = object.id;
         self.seen.read += 1;
@@ -187,14 +200,14 @@ impl Round<'_> {
 
 /// Reads one copy, at the pace of the migration.
 async fn read(
-    app: &App,
-    migration: &MigrationRow,
-    store: &GuardedStore,
+    app: App,
+    store: Arc<GuardedStore>,
+    pace: Option<Arc<Pace>>,
     object: ObjectRow,
 ) -> (ObjectRow, Result<(), Error>) {
-    if let Some(pace) = app.migration_pace.of(Some(migration.id)) {
+    if let Some(pace) = pace {
         pace.spend(object.size_bytes).await;
     }
-    let outcome = prove(app, store, &object, |_| {}).await;
+    let outcome = prove(&app, &*store, &object, |_| {}).await;
     (object, outcome)
 }
