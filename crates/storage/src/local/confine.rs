@@ -30,6 +30,9 @@ pub(super) struct Confined {
     root: OwnedFd,
     #[cfg(target_os = "linux")]
     has_openat2: AtomicBool,
+    /// Whether the kernel can be told to open only what it need not wait for.
+    #[cfg(target_os = "linux")]
+    has_cached: AtomicBool,
 }
 
 impl Confined {
@@ -41,6 +44,8 @@ impl Confined {
             root: open(root, flags, Mode::empty())?,
             #[cfg(target_os = "linux")]
             has_openat2: AtomicBool::new(true),
+            #[cfg(target_os = "linux")]
+            has_cached: AtomicBool::new(true),
         })
     }
 
@@ -58,6 +63,33 @@ impl Confined {
     /// Opens the file at a path beneath the root for reading. It may turn out to be no file.
     pub(super) fn open_file(&self, path: &str) -> Result<OwnedFd, Errno> {
         self.open(path, READ)
+    }
+
+    /// The same without waiting for a disk or another machine: none when the kernel does not have at hand
+    /// what it needs for that (`RESOLVE_CACHED`, since Linux 5.12), or when anything else is in the way.
+    #[cfg(target_os = "linux")]
+    pub(super) fn open_file_at_hand(&self, path: &str) -> Option<OwnedFd> {
+        use rustix::fs::{ResolveFlags, openat2};
+        if !self.has_openat2.load(Ordering::Relaxed) || !self.has_cached.load(Ordering::Relaxed) {
+            return None;
+        }
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::CACHED;
+        let flags = READ.difference(OFlags::NOFOLLOW);
+        match openat2(&self.root, path, flags, Mode::empty(), resolve) {
+            Ok(file) => Some(file),
+            Err(errno) => {
+                if errno == Errno::INVAL {
+                    self.has_cached.store(false, Ordering::Relaxed);
+                }
+                None
+            }
+        }
+    }
+
+    /// Other systems cannot be told not to wait.
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn open_file_at_hand(&self, _: &str) -> Option<OwnedFd> {
+        None
     }
 
     fn open(&self, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {

@@ -5,16 +5,17 @@ use std::ops::Range;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use rustix::fs::{AtFlags, FileType, Stat, fstat, unlinkat};
 use rustix::io::Errno;
 use stockroom_domain::{Clock, Entropy, Key, StoreName};
 
-use super::attributes::Attributes;
+use super::attributes::{Attributes, size_bytes};
 use super::failure;
 use super::folder::Folder;
 use super::path::FilePath;
 use super::publish::{PublishError, publish};
-use super::reader::Reading;
+use super::reader::{AT_HAND_BYTES, Reading, read_piece_at_hand};
 use super::staging::StagedFile;
 use super::sync::sync_dir;
 use crate::call::{OpenCall, outcome_of};
@@ -95,6 +96,31 @@ impl Inner {
                 Err(error)
             }
         }
+    }
+
+    /// Reads few bytes that the kernel has at hand, without waiting for anything, so that the thread of
+    /// the caller may do it; none when that is not possible, for whatever reason.
+    pub(super) fn read_at_hand(
+        self: &Arc<Self>,
+        key: &Key,
+        range: Option<ByteRange>,
+    ) -> Option<(ObjectInfo, Range<u64>, Bytes)> {
+        let file = self
+            .folder
+            .confined
+            .open_file_at_hand(FilePath::of(key).as_str())?;
+        let stat = fstat(&file).ok()?;
+        let range = match range {
+            None => 0..size_bytes(&stat),
+            Some(range) => range.resolve(size_bytes(&stat)).ok()?,
+        };
+        let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        if !is_file || range.end - range.start > AT_HAND_BYTES {
+            return None;
+        }
+        let bytes = read_piece_at_hand(&file, &range)?;
+        let info = Attributes::read_from(file.as_fd()).into_info(&stat);
+        Some((info, range, bytes))
     }
 
     fn open_range(

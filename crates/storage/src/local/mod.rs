@@ -48,6 +48,7 @@ use self::attributes::Attributes;
 use self::folder::Folder;
 use self::inner::{Inner, error};
 pub use self::options::LocalOptions;
+use self::reader::Reading;
 pub use self::source::{SourceEntry, SourceFile, SourceFolder, SourceKind};
 pub use self::staging::Staged;
 use self::staging::StagedFile;
@@ -191,6 +192,14 @@ impl Store for LocalStore {
 
     async fn get(&self, key: &Key, range: Option<ByteRange>) -> Result<GetResult> {
         let call = self.inner.begin(Operation::Get);
+        if let Some((info, range, bytes)) = self.inner.read_at_hand(key, range) {
+            let stream = Reading::of_bytes(bytes, call);
+            return Ok(GetResult {
+                info,
+                range,
+                stream,
+            });
+        }
         let (inner, get_key) = (Arc::clone(&self.inner), key.clone());
         let work = move || inner.read(get_key, range, call);
         self.inner.blocking(Operation::Get, Some(key), work).await

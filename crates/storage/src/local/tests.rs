@@ -163,6 +163,64 @@ async fn a_pipe_is_refused_at_once() {
     assert_eq!(error.kind(), ErrorKind::Denied, "{error}");
 }
 
+#[cfg(target_os = "linux")]
+fn read_without_waiting(file: &fs::File) -> Result<usize, Errno> {
+    let mut bytes = [0; 1];
+    let mut buffers = [std::io::IoSliceMut::new(&mut bytes)];
+    rustix::io::preadv2(file, &mut buffers, 0, rustix::io::ReadWriteFlags::NOWAIT)
+}
+
+/// A file that was just written is at hand, as far as the file system knows how to tell. What may not be
+/// read, or is not there, is left to the way that has an answer to it.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn what_is_at_hand_is_read_without_another_thread() {
+    let planted = Planted::new(true).await;
+    let (store, root) = (&planted.store, planted.folder.path().join("root"));
+    let at_hand = |text: &str, range| store.inner.read_at_hand(&key(text), range);
+    let Some((info, range, bytes)) = at_hand("models/real/object", None) else {
+        // tmpfs does not know how to read without waiting.
+        let file = fs::File::open(root.join("models/real/object")).unwrap();
+        assert_eq!(read_without_waiting(&file), Err(Errno::OPNOTSUPP));
+        return;
+    };
+    assert_eq!(
+        (info.size_bytes, range, &bytes[..]),
+        (5, 0..5, &b"bytes"[..])
+    );
+    let head = store.head(&key("models/real/object")).await.unwrap();
+    assert_eq!(info, head);
+    let suffix = at_hand("models/real/object", Some(ByteRange::Suffix(2)));
+    let (_, range, bytes) = suffix.expect("a part of it");
+    assert_eq!((range, &bytes[..]), (3..5, &b"es"[..]));
+    for text in [
+        "models/file",
+        "models/dir/secret",
+        "models/beside/object",
+        "models/pipe",
+        "models/real",
+        "models/nothing",
+    ] {
+        assert!(at_hand(text, None).is_none(), "{text}");
+    }
+    assert!(at_hand("models/real/object", Some(ByteRange::From(5))).is_none());
+
+    // As soon as somebody else writes to the file, other bytes are read.
+    fs::write(root.join("models/real/object"), "other").unwrap();
+    let (_, _, bytes) = at_hand("models/real/object", None).unwrap();
+    assert_eq!(&bytes[..], b"other");
+    let large = vec![7; usize::try_from(reader::AT_HAND_BYTES).unwrap() + 1];
+    store
+        .put(&key("models/large"), large.into(), WriteOptions::default())
+        .await
+        .unwrap();
+    assert!(
+        at_hand("models/large", None).is_none(),
+        "copying it takes too long"
+    );
+    assert!(at_hand("models/large", Some(ByteRange::Suffix(9))).is_some());
+}
+
 #[tokio::test]
 async fn linked_folders_of_the_store_are_refused() {
     let planted = Planted::new(true).await;

@@ -330,7 +330,7 @@ mod tests {
             ),
             (301, "PermanentRedirect", ErrorKind::Denied, false),
             (400, "RequestTimeout", ErrorKind::Unavailable, true),
-            (400, "XAmzContentSHA256Mismatch", ErrorKind::Corrupt, false),
+            (400, "XAmzContentSHA256Mismatch", ErrorKind::Corrupt, true),
             (409, "OperationAborted", ErrorKind::Unavailable, true),
             (429, "TooManyRequests", ErrorKind::Unavailable, true),
             (500, "InternalError", ErrorKind::Unavailable, true),
