@@ -2,7 +2,7 @@
 
 ARGS ?=
 
-.PHONY: help run test torture planted fuzz lint audit bench
+.PHONY: help run test torture planted fuzz lint audit bench bench-check
 
 help:
 	@echo 'make run       build and serve on http://127.0.0.1:8080 with sample models (SQLite, ./data)'
@@ -12,7 +12,8 @@ help:
 	@echo 'make fuzz      inputs that libFuzzer makes up, a minute for each target'
 	@echo 'make lint      formatting, clippy, licences, documentation, tidiness'
 	@echo 'make audit     known vulnerabilities of the dependencies (needs GitHub)'
-	@echo 'make bench     what uploads, signed URLs, receipts and two stores cost, and migrations beside rclone and s5cmd'
+	@echo 'make bench     what uploads, signed URLs, receipts and two stores cost, and Stockroom beside Express, nginx, rclone and s5cmd'
+	@echo 'make bench-check  measures beside Express and nginx again, and names what fell behind docs/performance.json'
 
 # The development profile: nothing is optimised but hashing, so the first start comes soonest, and `make test` uses the
 # same artefacts. Production is `cargo build --release`.
@@ -45,3 +46,7 @@ bench:
 	cargo bench --locked --package stockroom --bench hybrid $(ARGS)
 	cargo bench --locked --package stockroom --bench receipts $(ARGS)
 	$(if $(ARGS),,scripts/bench)
+
+# Fails no build: timing is no test.
+bench-check:
+	scripts/bench --check $(ARGS)

@@ -4,8 +4,6 @@ use std::fs;
 use std::path::Path;
 use std::process::ExitStatus;
 
-use serde_json::Value;
-
 use crate::http::Connection;
 use crate::measure::{self, Taken, now, peak_rss_bytes};
 use crate::page::Section;
@@ -57,12 +55,7 @@ fn row(table: &mut Table, how: &str, count: u64, taken: Taken) {
 
 /// What all pages take of a server, one after the other.
 fn over_http(bench: &Bench, shop: &Shop, count: u64) -> Outcome<Taken> {
-    let created = shop
-        .command(&bench.stockroom.program, None)
-        .args(["--json", "key", "create", "--role", "operator"])
-        .output()?;
-    let created: Value = serde_json::from_slice(&created.stdout)?;
-    let key = created["key"].as_str().ok_or("no key was made")?;
+    let key = shop.key(&bench.stockroom.program, "operator", None)?;
     let address = free_address()?;
     let mut command = shop.command(&bench.stockroom.program, None);
     command
@@ -71,7 +64,7 @@ fn over_http(bench: &Bench, shop: &Shop, count: u64) -> Outcome<Taken> {
         // Nothing is to be read in the background: there are no bytes.
         .env("SCRUB_LOCAL_BYTES_PER_DAY", "off");
     let server = Server::start(&mut command, address)?;
-    let mut connection = Connection::open(address, key)?;
+    let mut connection = Connection::open(address, &key)?;
     let cpu_before = measure::cpu(server.pid())?;
     let (began, mut seen) = (now(), 0);
     let mut path = "/v1/objects?limit=100".to_owned();

@@ -1,7 +1,10 @@
 //! Machine: where figures were seen, without its name.
 
 use std::fs;
+use std::path::Path;
 use std::thread;
+
+use serde_json::Value;
 
 use crate::Bench;
 use crate::page::Section;
@@ -19,6 +22,23 @@ pub(crate) fn section(bench: &Bench) -> Section {
             .map(|it| format!("s5cmd {}", it.version("version"))),
     );
     versions.extend(peers.s3s_fs.as_ref().map(|it| it.version("--version")));
+    versions.extend(peers.nginx.as_ref().map(|it| {
+        let said = it.version("-v");
+        said.trim_start_matches("nginx version: ").to_owned()
+    }));
+    versions.extend(
+        peers
+            .node
+            .as_ref()
+            .map(|it| format!("node {}", it.version("--version"))),
+    );
+    versions.extend(peers.express.as_ref().and_then(|it| packages(it)));
+    // It says its version and then how it is used.
+    versions.extend(peers.wrk.as_ref().map(|it| {
+        let said = it.version("-v");
+        let version = said.split(" [").next().unwrap_or_default();
+        version.trim().to_owned()
+    }));
     Section {
         name: "machine",
         text: vec![
@@ -28,7 +48,18 @@ pub(crate) fn section(bench: &Bench) -> Section {
     }
 }
 
-fn machine() -> String {
+/// The packages beside a script, with their versions.
+fn packages(script: &Path) -> Option<String> {
+    let package = fs::read(script.with_file_name("package.json")).ok()?;
+    let package: Value = serde_json::from_slice(&package).ok()?;
+    let packages = package["dependencies"].as_object()?.iter();
+    let packages =
+        packages.map(|(name, version)| format!("{name} {}", version.as_str().unwrap_or("unknown")));
+    Some(packages.collect::<Vec<_>>().join(", "))
+}
+
+/// The machine in a few words.
+pub(crate) fn machine() -> String {
     let cores = thread::available_parallelism().map_or(0, usize::from);
     let cpu = field("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown".to_owned());
     let memory_kib = field("/proc/meminfo", "MemTotal")

@@ -9,8 +9,13 @@
 //! The rooms: `peers.rs` finds the other programs, `server.rs` runs servers, `measure.rs` measures,
 //! `samples.rs` makes medians, `table.rs` and `page.rs` write them down, `machine.rs` says where,
 //! `shop.rs` makes what a Stockroom knows and keeps. What is measured is in a room of its own each:
-//! `migration/` is what moving a shop to a bucket costs, `listing.rs` what a list of all objects does.
+//! `migration/` is what moving a shop to a bucket costs, `listing.rs` what a list of all objects does, and
+//! `serving/` what downloads, uploads and signed URLs do. `wrk.rs` and `http.rs` are the clients. `figures.rs`
+//! keeps what was seen for programs, `check.rs` compares it with what is seen now, `chart.rs` draws it.
 
+mod chart;
+mod check;
+mod figures;
 mod http;
 mod listing;
 mod machine;
@@ -20,14 +25,18 @@ mod page;
 mod peers;
 mod samples;
 mod server;
+mod serving;
 mod shop;
 mod table;
+mod wrk;
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use clap::{Parser, ValueEnum};
 
+use crate::figures::{Figure, PartFigures, Record};
 use crate::page::Section;
 use crate::peers::{Contestant, Peers};
 
@@ -52,6 +61,9 @@ struct Args {
     /// Rounds of turns
     #[arg(long, default_value_t = 5)]
     rounds: usize,
+    /// Seconds for which a server is loaded in one turn
+    #[arg(long, default_value_t = 5)]
+    seconds: u64,
     /// How many small objects there are where the memory of a migration is looked at
     #[arg(long, default_value_t = 20_000)]
     tiny: u64,
@@ -61,9 +73,16 @@ struct Args {
     /// Where to keep what is needed meanwhile: a folder on the disk that is to be measured
     #[arg(long, value_name = "DIR", default_value = "target/bench")]
     scratch: PathBuf,
-    /// Put the sections that were measured into this document, in the place of those there
+    /// Put the sections that were measured into this document, in the place of those there. The figures and a
+    /// chart of them go beside it, as .json and .svg
     #[arg(long, value_name = "FILE")]
     write: Option<PathBuf>,
+    /// Measure the parts that have figures once more, and say where Stockroom fell behind
+    #[arg(long)]
+    check: bool,
+    /// The figures to compare with
+    #[arg(long, value_name = "FILE", default_value = "docs/performance.json")]
+    against: PathBuf,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -78,6 +97,16 @@ enum Part {
     Resume,
     /// The memory of a list of all objects
     List,
+    /// Downloads of a small file, beside Express and nginx
+    Small,
+    /// Downloads of a large file, beside Express and nginx
+    Large,
+    /// Uploads by form, beside Express
+    Forms,
+    /// Signed URLs of a bucket, beside Express
+    Signed,
+    /// An upload to a bucket, beside Express
+    ToS3,
 }
 
 /// What every part is given.
@@ -86,53 +115,137 @@ struct Bench {
     beside: Vec<Contestant>,
     peers: Peers,
     rounds: usize,
+    seconds: u64,
     tiny: u64,
     catalogued: u64,
     scratch: PathBuf,
 }
 
+/// What a part has to say, and what of it a later run is compared with.
+struct Measured {
+    section: Section,
+    figures: Vec<Figure>,
+}
+
+impl From<Section> for Measured {
+    fn from(section: Section) -> Self {
+        Self {
+            section,
+            figures: Vec::new(),
+        }
+    }
+}
+
+impl Bench {
+    /// What loads servers.
+    fn wrk(&self) -> Outcome<&Contestant> {
+        let wrk = self.peers.wrk.as_ref();
+        wrk.ok_or_else(|| "wrk is missing; scripts/bench installs it".into())
+    }
+}
+
+impl Part {
+    fn name(self) -> String {
+        let value = self.to_possible_value();
+        value.map_or_else(String::new, |it| it.get_name().to_owned())
+    }
+
+    fn measure(self, bench: &Bench) -> Outcome<Measured> {
+        match self {
+            Self::Migrate => migration::beside_peers(bench).map(Into::into),
+            Self::Memory => migration::memory(bench).map(Into::into),
+            Self::Plan => migration::plan(bench).map(Into::into),
+            Self::Resume => migration::resume(bench).map(Into::into),
+            Self::List => listing::all(bench).map(Into::into),
+            Self::Small => serving::small(bench),
+            Self::Large => serving::large(bench),
+            Self::Forms => serving::forms(bench),
+            Self::Signed => serving::signed(bench),
+            Self::ToS3 => serving::to_s3(bench),
+        }
+    }
+}
+
 fn main() -> Outcome<()> {
     let args = Args::parse();
-    std::fs::create_dir_all(&args.scratch)?;
+    fs::create_dir_all(&args.scratch)?;
     let scratch = tempfile::Builder::new()
         .prefix("run-")
         .tempdir_in(&args.scratch)?;
     let bench = Bench {
-        stockroom: Contestant::new("stockroom", args.program.canonicalize()?),
+        stockroom: Contestant::new(figures::STOCKROOM, args.program.canonicalize()?),
         beside: args.beside,
         peers: Peers::find(),
         rounds: args.rounds.max(1),
+        seconds: args.seconds.max(1),
         tiny: args.tiny,
         catalogued: args.catalogued,
         scratch: scratch.path().canonicalize()?,
     };
-    let parts = match args.parts.is_empty() {
-        true => Part::value_variants().to_vec(),
-        false => args.parts,
+    // It is read before anything is written, which may be the same file.
+    let before = Record::read(&args.against)?;
+    let parts: Vec<Part> = match (args.parts.is_empty(), args.check) {
+        (false, _) => args.parts,
+        (true, false) => Part::value_variants().to_vec(),
+        (true, true) => {
+            let all = Part::value_variants().iter().copied();
+            all.filter(|it| before.parts.contains_key(&it.name()))
+                .collect()
+        }
     };
     let mut sections = vec![machine::section(&bench)];
+    let (mut seen, mut failed) = (Record::default(), Vec::new());
     for part in parts {
-        let section = match part {
-            Part::Migrate => migration::beside_peers(&bench)?,
-            Part::Memory => migration::memory(&bench)?,
-            Part::Plan => migration::plan(&bench)?,
-            Part::Resume => migration::resume(&bench)?,
-            Part::List => listing::all(&bench)?,
-        };
-        sections.push(section);
-        show(sections.last());
+        match part.measure(&bench) {
+            Ok(Measured { section, figures }) => {
+                show(&section);
+                sections.push(section);
+                if !figures.is_empty() {
+                    let figures = PartFigures {
+                        seen_on: machine::machine(),
+                        rounds: bench.rounds,
+                        figures,
+                    };
+                    seen.parts.insert(part.name(), figures);
+                }
+            }
+            Err(error) => {
+                say(&format!("{} could not be measured: {error}", part.name()));
+                failed.push(part.name());
+                // What it was in the middle of is in nobody's way.
+                fs::remove_dir_all(&bench.scratch)?;
+                fs::create_dir(&bench.scratch)?;
+            }
+        }
+    }
+    if args.check {
+        show(check::report(&before, &seen));
     }
     if let Some(path) = args.write {
-        page::write(&path, &sections)?;
+        write(&path, sections, &seen)?;
     }
-    Ok(())
+    match failed.is_empty() {
+        true => Ok(()),
+        false => Err(format!("could not be measured: {}", failed.join(", ")).into()),
+    }
+}
+
+/// Puts what was measured into a document, its figures into the file beside it, and draws them.
+fn write(path: &Path, mut sections: Vec<Section>, seen: &Record) -> Outcome<()> {
+    let beside = path.with_extension("json");
+    let mut record = Record::read(&beside)?;
+    record.replace(seen);
+    if !seen.parts.is_empty() {
+        sections.push(serving::peaks(&record));
+        record.write(&beside)?;
+        fs::write(path.with_extension("svg"), chart::svg(&record.ratios()))?;
+    }
+    page::write(path, &sections)
 }
 
 #[expect(clippy::print_stdout, reason = "this is what the program is for")]
-fn show(section: Option<&Section>) {
-    if let Some(section) = section {
-        println!("{section}");
-    }
+fn show(what: impl std::fmt::Display) {
+    println!("{what}");
 }
 
 /// Says on stderr what is going on, because some of it takes minutes.

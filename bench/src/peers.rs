@@ -20,13 +20,14 @@ impl Contestant {
         }
     }
 
-    /// The first line of what it says of its version.
+    /// The first line of what it says of its version, wherever it says it.
     pub(crate) fn version(&self, argument: &str) -> String {
         let said = Command::new(&self.program).arg(argument).output();
-        let said = said.map(|it| String::from_utf8_lossy(&it.stdout).into_owned());
+        let said = said.map(|it| [it.stdout, it.stderr].concat());
+        let said = said.map(|it| String::from_utf8_lossy(&it).into_owned());
         let line = said
             .ok()
-            .and_then(|it| it.lines().next().map(str::to_owned));
+            .and_then(|it| it.lines().next().map(|line| line.trim().to_owned()));
         line.unwrap_or_else(|| "unknown".to_owned())
     }
 }
@@ -40,6 +41,14 @@ pub(crate) struct Peers {
     pub(crate) s3s_fs: Option<Contestant>,
     /// Makes large catalogs.
     pub(crate) sqlite3: Option<Contestant>,
+    /// Loads a server.
+    pub(crate) wrk: Option<Contestant>,
+    /// Sends files without asking who wants them.
+    pub(crate) nginx: Option<Contestant>,
+    /// Runs the service below.
+    pub(crate) node: Option<Contestant>,
+    /// `server.js` of bench/express, with its packages beside it.
+    pub(crate) express: Option<PathBuf>,
 }
 
 impl Peers {
@@ -50,6 +59,12 @@ impl Peers {
             s5cmd: find("s5cmd", "STOCKROOM_BENCH_S5CMD"),
             s3s_fs: find("s3s-fs", "STOCKROOM_BENCH_S3S_FS"),
             sqlite3: find("sqlite3", "STOCKROOM_BENCH_SQLITE3"),
+            wrk: find("wrk", "STOCKROOM_BENCH_WRK"),
+            nginx: find("nginx", "STOCKROOM_BENCH_NGINX"),
+            node: find("node", "STOCKROOM_BENCH_NODE"),
+            express: env::var_os("STOCKROOM_BENCH_EXPRESS")
+                .map(PathBuf::from)
+                .filter(|it| it.is_file()),
         }
     }
 }
@@ -57,7 +72,9 @@ impl Peers {
 fn find(name: &str, variable: &str) -> Option<Contestant> {
     let told = env::var_os(variable).map(PathBuf::from);
     let path = env::var_os("PATH").unwrap_or_default();
-    let on_path = env::split_paths(&path).map(|folder| folder.join(name));
+    // Servers are not on everybody's PATH.
+    let on_path = env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
+    let on_path = on_path.map(|folder| folder.join(name));
     let program = told.into_iter().chain(on_path).find(|it| it.is_file())?;
     Some(Contestant::new(name, program))
 }

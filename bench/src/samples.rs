@@ -15,10 +15,15 @@ pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
 
 /// The median, and the smallest and the largest in brackets.
 pub(crate) fn spread(values: &[f64]) -> String {
+    spread_to(values, 2)
+}
+
+/// The same with another number of decimals.
+pub(crate) fn spread_to(values: &[f64], decimals: usize) -> String {
     let least = values.iter().copied().fold(f64::INFINITY, f64::min);
     let most = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let middle = median(values.iter().copied());
-    format!("{middle:.2} ({least:.2} to {most:.2})")
+    format!("{middle:.decimals$} ({least:.decimals$} to {most:.decimals$})")
 }
 
 /// In which order `count` contestants take their turns: every round begins with another one, and every
@@ -42,6 +47,7 @@ mod tests {
         assert!((median([4.0, 1.0, 2.0, 3.0]) - 2.5).abs() < f64::EPSILON);
         assert!(median([]).is_nan());
         assert_eq!(spread(&[1.0, 9.0, 2.0]), "2.00 (1.00 to 9.00)");
+        assert_eq!(spread_to(&[1.6, 9.8], 0), "6 (2 to 10)");
     }
 
     #[test]

@@ -6,11 +6,16 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use crate::measure::now;
-use crate::{Bench, Outcome};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::measure::{self, now};
+use crate::{Bench, Outcome, say};
 
 /// How long a server may take until it answers.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a server with workers may take to end.
+const FAREWELL: Duration = Duration::from_secs(10);
 
 /// A server that ends when this is dropped.
 #[derive(Debug)]
@@ -44,10 +49,51 @@ impl Server {
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
+
+    /// The processor time so far of a server that may have workers.
+    pub(crate) fn cpu_of_all(&self) -> Outcome<Duration> {
+        self.processes().into_iter().map(measure::cpu).sum()
+    }
+
+    /// The most memory in use at once, added up over a server and its workers.
+    pub(crate) fn peak_rss_bytes_of_all(&self) -> Outcome<u64> {
+        let peaks = self.processes().into_iter().map(measure::peak_rss_bytes);
+        let sum: Option<u64> = peaks.sum();
+        sum.ok_or_else(|| "a server is gone".into())
+    }
+
+    /// The server and its workers, which have none themselves. A worker that another thread than the first
+    /// one started would not be found; no server here does that.
+    fn processes(&self) -> Vec<u32> {
+        let pid = self.pid();
+        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+        let children = children.unwrap_or_default();
+        let workers = children.split_whitespace().filter_map(|it| it.parse().ok());
+        [pid].into_iter().chain(workers).collect()
+    }
+
+    /// Asks it to end, and its workers with it, which would stay when it is killed.
+    fn ask_to_end(&self) {
+        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw);
+        let asked = pid.map(|pid| kill_process(pid, Signal::TERM));
+        if !matches!(asked, Some(Ok(()))) {
+            say(&format!(
+                "the server {} could not be asked to end",
+                self.pid()
+            ));
+        }
+    }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
+        if self.processes().len() > 1 {
+            self.ask_to_end();
+            let began = now();
+            while matches!(self.child.try_wait(), Ok(None)) && began.elapsed() < FAREWELL {
+                thread::sleep(Duration::from_millis(10));
+            }
+        }
         // It has nothing to lose: what it keeps goes with the run.
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::server::S3Server;
@@ -20,16 +21,21 @@ pub(crate) struct Shop {
     /// Where the database is.
     pub(crate) folder: PathBuf,
     /// Where the bytes are.
-    uploads: PathBuf,
+    pub(crate) uploads: PathBuf,
 }
 
 impl Shop {
-    /// A shop without objects.
-    pub(crate) fn empty(bench: &Bench, name: &str) -> Outcome<Self> {
+    /// A shop that no Stockroom has seen yet.
+    pub(crate) fn new(bench: &Bench, name: &str) -> Outcome<Self> {
         let folder = bench.scratch.join(name);
         let uploads = folder.join("uploads");
         fs::create_dir_all(&uploads)?;
-        let shop = Self { folder, uploads };
+        Ok(Self { folder, uploads })
+    }
+
+    /// A shop without objects.
+    pub(crate) fn empty(bench: &Bench, name: &str) -> Outcome<Self> {
+        let shop = Self::new(bench, name)?;
         // The first command of all makes the tables.
         expect_success(shop.command(&bench.stockroom.program, None).arg("ls"))?;
         Ok(shop)
@@ -119,6 +125,18 @@ impl Shop {
         command
     }
 
+    /// A key for a role, of a subject where the role has one.
+    pub(crate) fn key(&self, program: &Path, role: &str, subject: Option<&str>) -> Outcome<String> {
+        let mut command = self.command(program, None);
+        command.args(["--json", "key", "create", "--role", role]);
+        if let Some(subject) = subject {
+            command.args(["--subject", subject]);
+        }
+        let created: Value = serde_json::from_slice(&command.output()?.stdout)?;
+        let key = created["key"].as_str().ok_or("no key was made")?;
+        Ok(key.to_owned())
+    }
+
     fn tell_database(&self, bench: &Bench, rows: &str) -> Outcome<()> {
         let sqlite3 = bench.peers.sqlite3.as_ref();
         let sqlite3 = &sqlite3
@@ -173,7 +191,7 @@ pub(crate) fn write_files(folder: &Path, name: &str, count: u64, size_bytes: usi
 
 /// Bytes that look random, the same for the same seed. Source of the steps: Sebastiano Vigna's
 /// `SplitMix64`, <https://prng.di.unimi.it/splitmix64.c>.
-fn noise(seed: u64, size_bytes: usize) -> Vec<u8> {
+pub(crate) fn noise(seed: u64, size_bytes: usize) -> Vec<u8> {
     let mut state = seed;
     let mut bytes = Vec::with_capacity(size_bytes + 8);
     while bytes.len() < size_bytes {
