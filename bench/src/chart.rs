@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use crate::figures::{Aspect, Ratio};
 
-const WIDTH: f64 = 860.0;
+const WIDTH: f64 = 820.0;
 /// Where names end and bars may begin.
-const LEFT: f64 = 330.0;
+const LEFT: f64 = 280.0;
 /// Room for the number behind the longest bar.
 const RIGHT: f64 = 70.0;
 const HEAD: f64 = 72.0;
@@ -42,18 +42,19 @@ pub(crate) fn svg(ratios: &[Ratio]) -> String {
 <text class=\"title\" x=\"12\" y=\"24\">Stockroom beside others, on the same machine in the same run</text>
 <rect class=\"speed\" x=\"12\" y=\"38\" width=\"12\" height=\"12\"/><text x=\"30\" y=\"49\">times as fast</text>
 <rect class=\"processor\" x=\"132\" y=\"38\" width=\"12\" height=\"12\"/><text x=\"150\" y=\"49\">times as little processor time</text>
-<text x=\"{even:.1}\" y=\"62\" text-anchor=\"middle\">1</text>
+<text x=\"{even:.1}\" y=\"62\" text-anchor=\"middle\">equal</text>
 <line class=\"even\" x1=\"{even:.1}\" x2=\"{even:.1}\" y1=\"68\" y2=\"{height}\"/>
 "
     );
-    for (row, (name, own)) in pairs.iter().enumerate() {
+    for (row, (work, peer, own)) in pairs.iter().enumerate() {
         let top = HEAD + STEP * row as f64 + 4.0;
-        let (x, y) = (LEFT - 60.0, top + BAR + 4.0);
-        let name = escaped(name);
-        let _ = writeln!(
-            svg,
-            "<text x=\"{x}\" y=\"{y}\" text-anchor=\"end\">{name}</text>"
-        );
+        for (name, y) in [
+            (work.to_string(), top + 11.0),
+            (format!("beside {peer}"), top + 25.0),
+        ] {
+            let name = escaped(&name);
+            let _ = writeln!(svg, "<text x=\"12\" y=\"{y}\">{name}</text>");
+        }
         for ratio in own {
             let (class, top) = match ratio.aspect {
                 Aspect::Speed => ("speed", top),
@@ -80,13 +81,13 @@ fn bar(class: &str, even: f64, length: f64, top: f64, ratio: f64) -> String {
 }
 
 /// The ratios of one work and peer beside each other, in the order in which they come.
-fn pairs(ratios: &[Ratio]) -> Vec<(String, Vec<&Ratio>)> {
-    let mut pairs: Vec<(String, Vec<&Ratio>)> = Vec::new();
+fn pairs(ratios: &[Ratio]) -> Vec<(&str, &str, Vec<&Ratio>)> {
+    let mut pairs: Vec<(&str, &str, Vec<&Ratio>)> = Vec::new();
     for ratio in shown(ratios) {
-        let name = format!("{}, beside {}", ratio.work, ratio.peer);
-        match pairs.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, own)) => own.push(ratio),
-            None => pairs.push((name, vec![ratio])),
+        let (work, peer) = (ratio.work.as_str(), ratio.peer.as_str());
+        match pairs.iter_mut().find(|it| (it.0, it.1) == (work, peer)) {
+            Some((_, _, own)) => own.push(ratio),
+            None => pairs.push((work, peer, vec![ratio])),
         }
     }
     pairs
@@ -150,7 +151,7 @@ mod tests {
         let processor = bars(&svg, "processor", "width");
         assert!((processor[0] - 2.0 * widths[0]).abs() < 0.2, "{svg}");
         // Two names, three bars with their numbers; memory is not among them.
-        assert_eq!(svg.matches(", beside ").count(), 2, "{svg}");
+        assert_eq!(svg.matches(">beside ").count(), 2, "{svg}");
         assert!(svg.contains(">4.00<") && !svg.contains("64.00"), "{svg}");
     }
 
@@ -160,7 +161,7 @@ mod tests {
             ratio("a < b & c", "express", Aspect::Speed, 300.0),
             ratio("get", "nginx", Aspect::Speed, 0.001),
         ]);
-        assert!(svg.contains("a &lt; b &amp; c, beside express"), "{svg}");
+        assert!(svg.contains(">a &lt; b &amp; c</text>"), "{svg}");
         let (from, width) = (bars(&svg, "speed", "x"), bars(&svg, "speed", "width"));
         for (from, width) in from.iter().zip(&width) {
             assert!(

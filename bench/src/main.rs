@@ -184,6 +184,10 @@ fn main() -> Outcome<()> {
     };
     // It is read before anything is written, which may be the same file.
     let before = Record::read(&args.against)?;
+    if args.check && before.parts.is_empty() {
+        let path = args.against.display();
+        return Err(format!("there are no figures in {path} to compare with").into());
+    }
     let parts: Vec<Part> = match (args.parts.is_empty(), args.check) {
         (false, _) => args.parts,
         (true, false) => Part::value_variants().to_vec(),

@@ -88,7 +88,7 @@ impl Contender {
         matches!(self, Self::Stockroom(_))
     }
 
-    /// Whether it shows what the machine can do at most, rather than doing the same.
+    /// Whether it shows what sending alone costs, rather than doing the same.
     pub(super) fn is_limit(&self) -> bool {
         matches!(self, Self::Nginx(_))
     }

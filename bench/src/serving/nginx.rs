@@ -1,4 +1,4 @@
-//! nginx as a contender: files of a folder for whoever asks. It is the limit of what a machine sends, not a peer.
+//! nginx as a contender: files of a folder for whoever asks. It is no peer: it shows what sending alone costs.
 
 use std::fs;
 use std::path::Path;
