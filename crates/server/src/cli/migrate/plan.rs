@@ -77,7 +77,7 @@ fn lines(plan: &Plan, concurrency: usize) -> Vec<String> {
             counts.objects, plan.source
         ),
         format!(
-            "To copy: {} ({to_copy}). There already: {} ({there}), which are read once.",
+            "To copy: {} ({to_copy}). There already: {} ({there}).",
             counts.to_copy, counts.on_target,
         ),
     ];
@@ -99,9 +99,12 @@ fn lines(plan: &Plan, concurrency: usize) -> Vec<String> {
     match &plan.rate {
         Ok(rate) => {
             let speed = HumanBytes(rate.bytes_per_second as u64);
-            let took = HumanDuration(plan.duration(concurrency).unwrap_or_default());
+            let took = match plan.duration(concurrency).unwrap_or_default() {
+                short if short.as_secs() == 0 => "less than a second".to_owned(),
+                took => format!("about {}", HumanDuration(took)),
+            };
             lines.push(format!(
-                "A probe went at {speed} in a second, so about {took} at {concurrency} at a time."
+                "A probe went at {speed} in a second, so {took} at {concurrency} at a time."
             ));
         }
         Err(error) => lines.push(format!("{target} takes nothing now: {error}.")),
