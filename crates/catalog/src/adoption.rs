@@ -11,10 +11,10 @@ use crate::assets::{AssetRow, NewAsset, select_assets};
 use crate::error::{CatalogError, Conflict, Noun, Result};
 use crate::objects::ObjectRow;
 use crate::outbox::AssetFacts;
-use crate::placements::insert_placement;
-use crate::row::{check_text, to_json};
+use crate::placements::insert_placements;
+use crate::row::check_text;
 use crate::run::{Tx, sql};
-use crate::uploads::{NewUpload, ReceivedUpload, insert_upload};
+use crate::uploads::{NewUpload, ReceivedUpload, insert_uploads};
 
 impl Catalog {
     /// Records bytes that lie at the place of their key as its live object, and as an asset of a
@@ -38,15 +38,13 @@ impl Catalog {
             check_text("metadata", name)?;
             check_text("metadata", value)?;
         }
-        let metadata = to_json(&new.metadata)?;
-        self.retried(|| self.try_adopt_object(new, &metadata, received, asset, now))
+        self.retried(|| self.try_adopt_object(new, received, asset, now))
             .await
     }
 
     async fn try_adopt_object(
         &self,
         new: &NewUpload,
-        metadata: &str,
         received: &ReceivedUpload,
         asset: Option<&NewAsset>,
         now: Timestamp,
@@ -58,12 +56,12 @@ impl Catalog {
         }
         tx.lock_key(&new.key).await?;
         let inserted = tx
-            .execute(insert_upload(new, &new.key, metadata.to_owned()))
+            .fetch_all(insert_uploads(&[(new, new.key.clone())])?)
             .await?;
-        if inserted == 0 {
+        if inserted.is_empty() {
             return Err(Conflict::LocationTaken.into());
         }
-        tx.make_live(received, now).await?;
+        tx.make_live(&[received], now).await?;
         if let Some(asset) = asset {
             tx.make_asset(asset, now).await?;
         }
@@ -168,8 +166,8 @@ impl Catalog {
             return Ok(false);
         }
         let present = PlacementState::Present;
-        tx.execute(insert_placement(object_id, store, present, now))
-            .await?;
+        let placement = (object_id, store, present);
+        tx.execute(insert_placements(&[placement], now)?).await?;
         tx.commit().await?;
         Ok(true)
     }
@@ -177,7 +175,8 @@ impl Catalog {
 
 impl Tx {
     async fn make_asset(&mut self, asset: &NewAsset, now: Timestamp) -> Result<AssetRow> {
-        let row = self.insert_asset(asset, now).await?;
+        let mut rows = self.insert_assets(&[asset], now).await?;
+        let row = rows.pop().ok_or(CatalogError::NotFound(Noun::Asset))?;
         self.tell(EventKind::AssetCreated, now, &AssetFacts::from(&row))
             .await?;
         Ok(row)

@@ -1,6 +1,6 @@
 //! Assets: the files of models, in versions.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::any::AnyRow;
 use stockroom_domain::{AssetId, EventKind, Filename, ModelId, Timestamp};
@@ -11,7 +11,8 @@ use crate::objects::ObjectRow;
 use crate::outbox::AssetFacts;
 use crate::page::{Page, Paged};
 use crate::row::{Record, check_text, to_json, unless_damaged};
-use crate::run::{Assembled, Tx, sql};
+use crate::run::{Assembled, Statement, Tx, pieces, sql};
+use crate::together::Joint;
 use crate::uploads::ReceivedUpload;
 
 /// A file of a model whose bytes were received.
@@ -136,30 +137,35 @@ impl Catalog {
         for asset in assets {
             check_text("format", &asset.format)?;
         }
-        self.retried(|| self.try_record_assets(assets, now)).await
+        let call = Recording {
+            assets: assets.to_vec(),
+            now,
+        };
+        self.recording.join(self, call).await
     }
 
-    async fn try_record_assets(
-        &self,
-        assets: &[NewAsset],
-        now: Timestamp,
-    ) -> Result<Vec<AssetRow>> {
+    async fn try_record_assets(&self, calls: &[Recording]) -> Result<Vec<Vec<AssetRow>>> {
+        // They came while the one before was recorded, so that their moments hardly differ.
+        let Some(now) = calls.iter().map(|call| call.now).max() else {
+            return Ok(Vec::new());
+        };
+        let assets: Vec<&NewAsset> = calls.iter().flat_map(|call| &call.assets).collect();
+        let uploads: Vec<&ReceivedUpload> = assets.iter().map(|it| &it.upload).collect();
+        let models: BTreeSet<ModelId> = assets.iter().map(|it| it.model_id).collect();
+        let models: Vec<ModelId> = models.into_iter().collect();
         let mut tx = self.begin().await?;
-        // In one order everywhere, so that two calls never wait for each other.
-        let models: BTreeSet<ModelId> = assets.iter().map(|asset| asset.model_id).collect();
-        for model in models {
-            tx.hold_model(model, now).await?;
-        }
-        let mut recorded = Vec::with_capacity(assets.len());
-        for asset in assets {
-            tx.make_live(&asset.upload, now).await?;
-            let row = tx.insert_asset(asset, now).await?;
-            tx.tell(EventKind::AssetCreated, now, &AssetFacts::from(&row))
+        tx.hold_models(&models, now).await?;
+        tx.make_live(&uploads, now).await?;
+        let mut rows = tx.insert_assets(&assets, now).await?.into_iter();
+        let listeners = tx.listeners(EventKind::AssetCreated).await?;
+        for row in rows.as_slice() {
+            let facts = AssetFacts::from(row);
+            tx.tell_to(&listeners, EventKind::AssetCreated, now, &facts)
                 .await?;
-            recorded.push(row);
         }
         tx.commit().await?;
-        Ok(recorded)
+        let of_call = |call: &Recording| rows.by_ref().take(call.assets.len()).collect();
+        Ok(calls.iter().map(of_call).collect())
     }
 
     /// The assets of a model that were not deleted, newest first: the newest version of each
@@ -286,34 +292,30 @@ fn asset_of_deleted_model(error: CatalogError) -> CatalogError {
 }
 
 impl Tx {
-    pub(crate) async fn insert_asset(
+    /// Inserts assets and gives their rows back in this order. Their models are held, so nobody else counts
+    /// versions of them now.
+    pub(crate) async fn insert_assets(
         &mut self,
-        asset: &NewAsset,
+        assets: &[&NewAsset],
         now: Timestamp,
-    ) -> Result<AssetRow> {
-        let report = asset.report.as_ref().map(to_json).transpose()?;
-        // The model is held, so nobody else counts versions of it now.
-        self.execute(
-            sql("INSERT INTO assets
-                     (id, model_id, filename, version, format, object_id, report, created_at)
-                 SELECT $1, $2, $3, coalesce(max(a.version), 0) + 1, $4, $5, $6, $7
-                 FROM assets a WHERE a.model_id = $2 AND a.filename = $3")
-            .bind(asset.id.to_string())
-            .bind(asset.model_id.to_string())
-            .bind(asset.filename.as_str())
-            .bind(asset.format.clone())
-            .bind(asset.upload.object_id.to_string())
-            .bind(report)
-            .bind(now.unix_ms()),
-        )
-        .await?;
-        let row = self
-            .fetch_optional(
-                sql(concat!(select_assets!(), " WHERE a.id = $1")).bind(asset.id.to_string()),
-            )
-            .await?
-            .ok_or(CatalogError::NotFound(Noun::Asset))?;
-        AssetRow::read(&row)
+    ) -> Result<Vec<AssetRow>> {
+        let mut rows = BTreeMap::new();
+        for piece in pieces(assets) {
+            self.execute(insert_assets(piece, now)?).await?;
+            let mut select = Assembled::new(concat!(select_assets!(), " WHERE a.id IN (VALUES "));
+            select.rows(piece, |row, asset| {
+                row.text(asset.id.to_string());
+                Ok(())
+            })?;
+            select.push(")");
+            for row in self.fetch_all(select.finish()).await? {
+                let row = AssetRow::read(&row)?;
+                rows.insert(row.id, row);
+            }
+        }
+        let in_order = assets.iter().map(|asset| rows.remove(&asset.id));
+        let rows: Option<Vec<AssetRow>> = in_order.collect();
+        rows.ok_or(CatalogError::NotFound(Noun::Asset))
     }
 
     /// A row that is damaged can be deleted too; of that nobody is told.
@@ -329,4 +331,49 @@ impl Tx {
         }
         Ok(())
     }
+}
+
+/// One call that records assets.
+#[derive(Debug, Clone)]
+pub(crate) struct Recording {
+    assets: Vec<NewAsset>,
+    now: Timestamp,
+}
+
+impl Joint for Recording {
+    type Answer = Vec<AssetRow>;
+
+    fn done(
+        catalog: &Catalog,
+        calls: &[Self],
+    ) -> impl Future<Output = Result<Vec<Vec<AssetRow>>>> + Send {
+        catalog.retried(|| catalog.try_record_assets(calls))
+    }
+}
+
+fn insert_assets(assets: &[&NewAsset], now: Timestamp) -> Result<Statement> {
+    let mut insert = Assembled::new(
+        "INSERT INTO assets
+             (id, model_id, filename, version, format, object_id, report, created_at)
+         SELECT v.column1, v.column2, v.column3,
+             coalesce((SELECT max(a.version) FROM assets a
+                 WHERE a.model_id = v.column2 AND a.filename = v.column3), 0)
+                 + row_number() OVER (PARTITION BY v.column2, v.column3 ORDER BY v.column7),
+             v.column4, v.column5, nullif(v.column6, ''), ",
+    );
+    insert.number(now.unix_ms()).push(" FROM (VALUES ");
+    insert.rows(assets.iter().zip(0..), |row, (asset, ordinal)| {
+        let report = asset.report.as_ref().map(to_json).transpose()?;
+        row.text(asset.id.to_string()).comma();
+        row.text(asset.model_id.to_string()).comma();
+        row.text(asset.filename.as_str()).comma();
+        row.text(asset.format.as_str()).comma();
+        row.text(asset.upload.object_id.to_string()).comma();
+        // Nothing that is JSON is an empty text.
+        row.text(report.unwrap_or_default()).comma();
+        row.number(ordinal);
+        Ok(())
+    })?;
+    insert.push(") v");
+    Ok(insert.finish())
 }

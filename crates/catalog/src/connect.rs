@@ -10,12 +10,15 @@ use stockroom_domain::{Entropy, SystemEntropy};
 use tokio::sync::Notify;
 
 use crate::address::{Address, make_file};
+use crate::assets::Recording;
 use crate::dialect::Dialect;
 use crate::error::{CatalogError, Result};
 use crate::kept::Views;
 use crate::outbox::Outbox;
 use crate::run::{Spoilt, sql};
 use crate::schema;
+use crate::together::Together;
+use crate::uploads::NewUpload;
 
 /// What Stockroom knows, in a database. Cheap to clone; all clones share their connections.
 #[derive(Clone)]
@@ -28,6 +31,8 @@ pub struct Catalog {
     pub(crate) spoilt: Spoilt,
     pub(crate) outbox: Outbox,
     pub(crate) views: Views,
+    pub(crate) opening: Together<NewUpload>,
+    pub(crate) recording: Together<Recording>,
 }
 
 impl fmt::Debug for Catalog {
@@ -196,6 +201,8 @@ impl Catalog {
                 spoilt,
                 outbox,
                 views,
+                opening: Together::default(),
+                recording: Together::default(),
             },
             Dialect::Postgres => {
                 let shared = pool(most, options.wait)
@@ -223,6 +230,8 @@ impl Catalog {
                     spoilt,
                     outbox,
                     views,
+                    opening: Together::default(),
+                    recording: Together::default(),
                 }
             }
         }

@@ -45,6 +45,7 @@ mod run;
 mod sample;
 mod schema;
 mod stores;
+mod together;
 mod tombstones;
 mod uploads;
 mod verification;

@@ -4,11 +4,12 @@ use sqlx::any::AnyRow;
 use stockroom_domain::{Currency, EventKind, ModelId, ModelStatus, Money, Subject, Timestamp};
 
 use crate::Catalog;
+use crate::dialect::Dialect;
 use crate::error::{CatalogError, Noun, Result};
 use crate::outbox::ModelFacts;
 use crate::page::{Page, Paged};
 use crate::row::{Record, check_text, to_json, unless_damaged};
-use crate::run::{Assembled, Statement, Tx, sql};
+use crate::run::{Assembled, Statement, Tx, pieces, sql};
 
 /// A model to be stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -403,18 +404,31 @@ impl Tx {
     /// Every transaction that concerns a model's assets begins with this, so they come one after
     /// the other.
     pub(crate) async fn hold_model(&mut self, id: ModelId, now: Timestamp) -> Result<()> {
-        let held = self
-            .execute(
-                sql("UPDATE models SET updated_at = $2 WHERE id = $1 AND deleted_at IS NULL")
-                    .bind(id.to_string())
-                    .bind(now.unix_ms()),
-            )
-            .await?;
-        if held == 1 {
-            Ok(())
-        } else {
-            Err(CatalogError::NotFound(Noun::Model))
+        self.hold_models(&[id], now).await
+    }
+
+    /// The same with several models, each named once and in the order of their ids, so that two
+    /// transactions never wait for each other.
+    pub(crate) async fn hold_models(&mut self, ids: &[ModelId], now: Timestamp) -> Result<()> {
+        // PostgreSQL would lock the rows of one statement in an order of its own.
+        let together = match self.dialect() {
+            Dialect::Sqlite => ids.len().max(1),
+            Dialect::Postgres => 1,
+        };
+        for some in ids.chunks(together).flat_map(pieces) {
+            let mut update = Assembled::new("UPDATE models SET updated_at = ");
+            update.number(now.unix_ms());
+            update.push(" WHERE deleted_at IS NULL AND id IN (VALUES ");
+            update.rows(some, |row, id| {
+                row.text(id.to_string());
+                Ok(())
+            })?;
+            update.push(")");
+            if self.execute(update.finish()).await? != some.len() as u64 {
+                return Err(CatalogError::NotFound(Noun::Model));
+            }
         }
+        Ok(())
     }
 
     /// A row that is damaged can be deleted too; of that nobody is told.

@@ -359,22 +359,30 @@ pub(crate) fn push_ids(text: &mut Assembled, ids: impl IntoIterator<Item = Objec
     }
 }
 
-/// Inserts a placement of an object whose upload has ended.
-pub(crate) fn insert_placement(
-    object_id: ObjectId,
-    store: &StoreName,
-    state: PlacementState,
+/// A placement of an object whose upload has ended.
+pub(crate) type NewPlacement<'a> = (ObjectId, &'a StoreName, PlacementState);
+
+/// Inserts placements.
+pub(crate) fn insert_placements(
+    placements: &[NewPlacement<'_>],
     now: Timestamp,
-) -> Statement {
-    let verified_at = (state == PlacementState::Present).then_some(now.unix_ms());
-    sql("INSERT INTO placements
-             (object_id, store, state, verified_at, updated_at, attempts, next_attempt_at)
-         VALUES ($1, $2, $3, $4, $5, 0, $5)")
-    .bind(object_id.to_string())
-    .bind(store.as_str())
-    .bind(state.as_str())
-    .bind(verified_at)
-    .bind(now.unix_ms())
+) -> Result<Statement> {
+    let mut insert = Assembled::new(
+        "INSERT INTO placements
+             (object_id, store, state, verified_at, updated_at, attempts, next_attempt_at) VALUES ",
+    );
+    insert.rows(placements, |row, (object_id, store, state)| {
+        let is_there = *state == PlacementState::Present;
+        row.text(object_id.to_string()).comma();
+        row.text(store.as_str()).comma();
+        row.text(state.as_str()).push(", nullif(CAST(");
+        row.number(if is_there { now.unix_ms() } else { 0 });
+        row.push(" AS BIGINT), 0), ");
+        row.number(now.unix_ms()).push(", 0, ");
+        row.number(now.unix_ms());
+        Ok(())
+    })?;
+    Ok(insert.finish())
 }
 
 /// PostgreSQL's texts cannot hold NUL, and an error's text is not worth an error of its own.

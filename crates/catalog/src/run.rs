@@ -244,6 +244,22 @@ impl Tx {
     }
 }
 
+/// The most rows that [`pieces`] puts together.
+const MOST_ROWS: usize = 64;
+
+/// Splits rows into pieces of 64, 32, 16 and so on, as few as there can be: a statement with rows has
+/// another text for each number of them, and the databases prepare each text once.
+pub(crate) fn pieces<T>(rows: &[T]) -> impl Iterator<Item = &[T]> {
+    let mut left = rows;
+    std::iter::from_fn(move || {
+        let most = left.len().min(MOST_ROWS);
+        let count = most.checked_ilog2().map(|power| 1 << power)?;
+        let (piece, rest) = left.split_at_checked(count)?;
+        left = rest;
+        Some(piece)
+    })
+}
+
 /// A statement that is put together from fixed pieces. Values never become part of the text.
 pub(crate) struct Assembled {
     text: String,
@@ -253,6 +269,7 @@ pub(crate) struct Assembled {
 enum Argument {
     Text(String),
     Number(i64),
+    Bytes(Vec<u8>),
 }
 
 impl Assembled {
@@ -277,6 +294,11 @@ impl Assembled {
     /// Adds the placeholder of a number.
     pub(crate) fn number(&mut self, value: i64) -> &mut Self {
         self.argument(Argument::Number(value))
+    }
+
+    /// Adds the placeholder of bytes.
+    pub(crate) fn bytes(&mut self, value: impl Into<Vec<u8>>) -> &mut Self {
+        self.argument(Argument::Bytes(value.into()))
     }
 
     /// Adds a list of rows, `(..), (..)`, each of which `push` fills with placeholders.
@@ -313,6 +335,27 @@ impl Assembled {
             .fold(statement, |statement, argument| match argument {
                 Argument::Text(value) => statement.bind(value),
                 Argument::Number(value) => statement.bind(value),
+                Argument::Bytes(value) => statement.bind(value),
             })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_powers_of_two_and_hold_every_row_once() {
+        for count in [0, 1, 2, 3, 63, 64, 65, 200] {
+            let rows: Vec<usize> = (0..count).collect();
+            let pieces: Vec<&[usize]> = pieces(&rows).collect();
+            assert_eq!(pieces.concat(), rows);
+            let sizes: Vec<usize> = pieces.iter().map(|it| it.len()).collect();
+            assert!(sizes.iter().all(|it| it.is_power_of_two()), "{sizes:?}");
+            assert!(sizes.is_sorted_by(|a, b| a >= b), "{sizes:?}");
+        }
+        let all: Vec<usize> = (0..200).collect();
+        let sizes: Vec<usize> = pieces(&all).map(<[usize]>::len).collect();
+        assert_eq!(sizes, [64, 64, 64, 8]);
     }
 }

@@ -22,9 +22,10 @@ use stockroom_domain::{Key, ObjectId, PlacementState, Sha256Digest, StoreName, T
 use crate::Catalog;
 use crate::error::{Conflict, Result};
 use crate::objects::ObjectRow;
-use crate::placements::insert_placement;
+use crate::placements::{NewPlacement, insert_placements};
 use crate::row::{Record, check_text, to_json, to_number};
-use crate::run::{Statement, Tx, sql};
+use crate::run::{Assembled, Statement, Tx, pieces, sql};
+use crate::together::Joint;
 
 /// An upload that is about to begin.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,22 +101,35 @@ impl Catalog {
             check_text("metadata", name)?;
             check_text("metadata", value)?;
         }
-        let metadata = to_json(&upload.metadata)?;
-        let own_place = own_place(&upload);
+        self.opening.join(self, upload).await
+    }
+
+    /// Opens several uploads, each at its key or at a place of its own.
+    async fn try_open_uploads(&self, uploads: &[NewUpload]) -> Result<Vec<Upload>> {
+        let mut tx = self.begin().await?;
         // The constraint on locations decides, so that two uploads cannot both get the key's place.
-        for location in [upload.key.clone(), own_place] {
-            let opened = self
-                .execute(insert_upload(&upload, &location, metadata.clone()))
-                .await?;
-            if opened == 1 {
-                return Ok(Upload {
-                    object_id: upload.object_id,
-                    key: upload.key,
-                    location,
-                });
+        let mut opened: BTreeMap<ObjectId, Key> = BTreeMap::new();
+        for location in [|upload: &NewUpload| upload.key.clone(), own_place] {
+            let left = uploads
+                .iter()
+                .filter(|it| !opened.contains_key(&it.object_id));
+            let places: Vec<(&NewUpload, Key)> = left.map(|it| (it, location(it))).collect();
+            for piece in pieces(&places) {
+                for row in tx.fetch_all(insert_uploads(piece)?).await? {
+                    let row = Record::new(&row, "objects", "id");
+                    opened.insert(row.parsed("id")?, row.parsed("location")?);
+                }
             }
         }
-        Err(Conflict::Id.into())
+        tx.commit_unnoticed().await?;
+        let uploads = uploads.iter().map(|upload| {
+            Ok(Upload {
+                object_id: upload.object_id,
+                key: upload.key.clone(),
+                location: opened.remove(&upload.object_id).ok_or(Conflict::Id)?,
+            })
+        });
+        uploads.collect()
     }
 
     /// Keeps the sweep away from an upload until `lease_until`. Call it while bytes arrive.
@@ -202,7 +216,7 @@ impl Catalog {
     ) -> Result<ObjectRow> {
         self.retried(|| async {
             let mut tx = self.begin().await?;
-            tx.make_live(upload, now).await?;
+            tx.make_live(&[upload], now).await?;
             let object = tx.object(&upload.object_id.to_string()).await?;
             tx.commit().await?;
             Ok(object)
@@ -228,53 +242,79 @@ impl Catalog {
         // Of several uploads to one key the last to get here wins; each sees the one before.
         tx.lock_key(&key).await?;
         let replaced = tx.retire_live(&key, retire_after).await?;
-        tx.make_live(upload, now).await?;
+        tx.make_live(&[upload], now).await?;
         let object = tx.object(&upload.object_id.to_string()).await?;
         tx.commit().await?;
         Ok(RecordedObject { object, replaced })
     }
 }
 
+impl Joint for NewUpload {
+    type Answer = Upload;
+
+    fn done(catalog: &Catalog, calls: &[Self]) -> impl Future<Output = Result<Vec<Upload>>> + Send {
+        catalog.retried(|| catalog.try_open_uploads(calls))
+    }
+}
+
 impl Tx {
-    /// The step of a received upload to a live object, with its placements.
+    /// The step of received uploads to live objects, with their placements.
     pub(crate) async fn make_live(
         &mut self,
-        upload: &ReceivedUpload,
+        uploads: &[&ReceivedUpload],
         now: Timestamp,
     ) -> Result<()> {
-        let states = upload.placements.iter().map(|(_, state)| *state);
-        if !states.clone().any(|state| state == PlacementState::Present) {
-            return Err(Conflict::NothingDurable.into());
+        for upload in uploads {
+            check_placements(upload)?;
         }
-        for state in states {
-            if !matches!(state, PlacementState::Present | PlacementState::Copying) {
-                return Err(Conflict::IllegalPlacement { state }.into());
+        for piece in pieces(uploads) {
+            let changed = self.execute(set_live(piece, now)?).await?;
+            if changed != piece.len() as u64 {
+                return Err(Conflict::UploadClosed.into());
             }
         }
-        let facts = &upload.facts;
-        let changed = self
-            .execute(
-                sql(
-                    "UPDATE objects SET state = 'live', live_at = $2, lease_until = NULL,
-                         size_bytes = $3, sha256 = $4, chunk_sums = $5
-                     WHERE id = $1 AND state = 'receiving'",
-                )
-                .bind(upload.object_id.to_string())
-                .bind(now.unix_ms())
-                .bind(to_number("size_bytes", facts.size_bytes)?)
-                .bind(facts.sha256.as_bytes().to_vec())
-                .bind(facts.chunk_sums.clone()),
-            )
-            .await?;
-        if changed == 0 {
-            return Err(Conflict::UploadClosed.into());
-        }
-        for (store, state) in &upload.placements {
-            self.execute(insert_placement(upload.object_id, store, *state, now))
-                .await?;
+        let placements = uploads.iter().flat_map(|upload| {
+            let of_one = upload.placements.iter();
+            of_one.map(|(store, state)| (upload.object_id, store, *state))
+        });
+        let placements: Vec<NewPlacement<'_>> = placements.collect();
+        for piece in pieces(&placements) {
+            self.execute(insert_placements(piece, now)?).await?;
         }
         Ok(())
     }
+}
+
+fn set_live(uploads: &[&ReceivedUpload], now: Timestamp) -> Result<Statement> {
+    let mut update = Assembled::new("UPDATE objects SET state = 'live', live_at = ");
+    update.number(now.unix_ms());
+    update.push(
+        ", lease_until = NULL, size_bytes = v.column2, sha256 = v.column3, chunk_sums = v.column4
+         FROM (VALUES ",
+    );
+    update.rows(uploads, |row, upload| {
+        let facts = &upload.facts;
+        row.text(upload.object_id.to_string()).comma();
+        row.number(to_number("size_bytes", facts.size_bytes)?);
+        row.comma().bytes(facts.sha256.as_bytes().to_vec());
+        row.comma().bytes(facts.chunk_sums.as_slice());
+        Ok(())
+    })?;
+    update.push(") v WHERE objects.id = v.column1 AND objects.state = 'receiving'");
+    Ok(update.finish())
+}
+
+fn check_placements(upload: &ReceivedUpload) -> Result<()> {
+    let states = upload.placements.iter().map(|(_, state)| *state);
+    if !states.clone().any(|state| state == PlacementState::Present) {
+        return Err(Conflict::NothingDurable.into());
+    }
+    for state in states {
+        if !matches!(state, PlacementState::Present | PlacementState::Copying) {
+            return Err(Conflict::IllegalPlacement { state }.into());
+        }
+    }
+    Ok(())
 }
 
 /// The location that no other object can have.
@@ -287,17 +327,23 @@ fn own_place(upload: &NewUpload) -> Key {
     Key::new(upload.key.category(), &rest).expect("a valid key")
 }
 
-/// Inserts the row of an upload, unless its location is taken.
-pub(crate) fn insert_upload(upload: &NewUpload, location: &Key, metadata: String) -> Statement {
-    sql("INSERT INTO objects
-             (id, key, location, state, content_type, metadata, opened_at, lease_until)
-         VALUES ($1, $2, $3, 'receiving', $4, $5, $6, $7)
-         ON CONFLICT (location) DO NOTHING")
-    .bind(upload.object_id.to_string())
-    .bind(upload.key.as_str())
-    .bind(location.as_str())
-    .bind(upload.content_type.clone())
-    .bind(metadata)
-    .bind(upload.opened_at.unix_ms())
-    .bind(upload.lease_until.unix_ms())
+/// Inserts the rows of uploads at these places, unless they are taken, and gives back those that it
+/// inserted.
+pub(crate) fn insert_uploads(uploads: &[(&NewUpload, Key)]) -> Result<Statement> {
+    let mut insert = Assembled::new(
+        "INSERT INTO objects
+             (id, key, location, state, content_type, metadata, opened_at, lease_until) VALUES ",
+    );
+    insert.rows(uploads, |row, (upload, location)| {
+        row.text(upload.object_id.to_string()).comma();
+        row.text(upload.key.as_str()).comma();
+        row.text(location.as_str()).push(", 'receiving', ");
+        row.text(upload.content_type.as_str()).comma();
+        row.text(to_json(&upload.metadata)?).comma();
+        row.number(upload.opened_at.unix_ms()).comma();
+        row.number(upload.lease_until.unix_ms());
+        Ok(())
+    })?;
+    insert.push(" ON CONFLICT (location) DO NOTHING RETURNING id, location");
+    Ok(insert.finish())
 }

@@ -12,6 +12,7 @@ on_both_databases!(
     an_asset_reads_back_as_it_was_recorded,
     the_same_name_again_is_the_next_version,
     many_uploads_of_one_name_at_once_have_no_gap,
+    who_is_refused_takes_nobody_along,
     names_compare_byte_by_byte,
     a_call_records_all_its_files_or_none,
     an_upload_for_a_deleted_model_is_refused,
@@ -77,6 +78,55 @@ async fn many_uploads_of_one_name_at_once_have_no_gap(lab: &Lab) {
     .await;
     let versions: BTreeSet<u32> = versions.into_iter().collect();
     assert_eq!(versions, (1..=RACERS).collect());
+}
+
+/// What comes at the same moment may become real in one transaction; each is answered for itself.
+async fn who_is_refused_takes_nobody_along(lab: &Lab) {
+    let (model, deleted) = (lab.model("kaethe").await.id, lab.model("kaethe").await.id);
+    let mut calls = Vec::new();
+    for n in 0..RACERS {
+        let in_model = if n % 4 == 1 { deleted } else { model };
+        let names = ["a.stl", "b.stl"].into_iter().take(1 + n as usize % 2);
+        let mut call = Vec::new();
+        for name in names {
+            call.push(lab.new_asset(in_model, name).await);
+        }
+        calls.push(call);
+    }
+    let now = lab.now();
+    lab.catalog.retire_model(deleted, now, now).await.unwrap();
+    // One whose upload was given up meanwhile.
+    let given_up = calls[2][0].upload.object_id;
+    lab.catalog.abandon_upload(given_up, now).await.unwrap();
+    let outcomes = race(|n| {
+        let (catalog, call) = (lab.catalog.clone(), calls[n as usize].clone());
+        async move { catalog.record_assets(&call, now).await }
+    })
+    .await;
+    let mut versions = BTreeSet::new();
+    for (n, (outcome, call)) in outcomes.into_iter().zip(&calls).enumerate() {
+        match n {
+            2 => assert_conflict!(outcome, Conflict::UploadClosed),
+            n if n % 4 == 1 => assert_not_found!(outcome, Model),
+            _ => {
+                let rows = outcome.unwrap();
+                let ids: Vec<AssetId> = rows.iter().map(|row| row.id).collect();
+                let wanted: Vec<AssetId> = call.iter().map(|asset| asset.id).collect();
+                assert_eq!(ids, wanted, "in the order of the call");
+                for row in rows {
+                    assert_eq!(row.object.state, ObjectState::Live);
+                    assert!(versions.insert((row.filename, row.version)));
+                }
+                continue;
+            }
+        }
+        for asset in call {
+            assert_eq!(lab.catalog.find_asset(asset.id).await.unwrap(), None);
+        }
+    }
+    let most = versions.iter().map(|(_, version)| *version).max();
+    let of_a = versions.iter().filter(|(name, _)| name.as_str() == "a.stl");
+    assert_eq!(of_a.count() as u32, most.unwrap(), "without a gap");
 }
 
 async fn names_compare_byte_by_byte(lab: &Lab) {

@@ -302,6 +302,7 @@ fn reads_a_whole_table(step: &str, statement: &str) -> bool {
         // subquery has found by an index.
         && ![
             "CONSTANT ROW",
+            "VALUES CLAUSE",
             "anchor",
             "shown",
             "(subquery",
