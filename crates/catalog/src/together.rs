@@ -62,6 +62,8 @@ impl<J: Joint> Together<J> {
             }
             let some = {
                 let mut waiting = self.waiting();
+                // Of whoever went away before anybody began, nothing becomes real.
+                waiting.retain(|it| !it.answer.is_closed());
                 let count = waiting.len().min(MOST);
                 waiting.drain(..count).collect()
             };
