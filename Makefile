@@ -2,7 +2,7 @@
 
 ARGS ?=
 
-.PHONY: help run test torture planted fuzz lint audit bench bench-check
+.PHONY: help run test torture planted fuzz lint audit bench bench-micro bench-check
 
 help:
 	@echo 'make run       build and serve on http://127.0.0.1:8080 with sample models (SQLite, ./data)'
@@ -13,6 +13,7 @@ help:
 	@echo 'make lint      formatting, clippy, licences, documentation, tidiness'
 	@echo 'make audit     known vulnerabilities of the dependencies (needs GitHub)'
 	@echo 'make bench     what uploads, signed URLs, receipts and two stores cost, and Stockroom beside Express, nginx, rclone and s5cmd'
+	@echo 'make bench-micro  hashing, signing, the gate, ranges, format checks and writing, by Criterion'
 	@echo 'make bench-check  measures beside Express and nginx again, and names what fell behind docs/performance.json'
 
 # The development profile: nothing is optimised but hashing, so the first start comes soonest, and `make test` uses the
@@ -41,11 +42,14 @@ lint:
 audit:
 	scripts/lint audit
 
-bench:
-	cargo bench --locked --package stockroom-storage --bench hot_paths $(ARGS)
+bench: bench-micro
 	cargo bench --locked --package stockroom --bench hybrid $(ARGS)
 	cargo bench --locked --package stockroom --bench receipts $(ARGS)
 	$(if $(ARGS),,scripts/bench)
+
+bench-micro:
+	cargo bench --locked --package stockroom-storage --bench hot_paths $(ARGS)
+	cargo bench --locked --package stockroom --bench micro $(ARGS)
 
 # Fails no build: timing is no test.
 bench-check:

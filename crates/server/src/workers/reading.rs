@@ -77,6 +77,7 @@ impl Round<'_> {
     async fn run(&mut self, mut unread: VecDeque<ObjectRow>) -> Result<(), CatalogError> {
         let at_once = READS_FOR_A_COPY * self.app.engine.concurrency;
         let until = Instant::now() + BEGUN_FOR;
+        let mut renewal = tokio::time::interval_at(Instant::now() + lease::RENEWAL, lease::RENEWAL);
         let mut ready = VecDeque::new();
         // Tasks of their own, which go on while claims and notes wait for the disk.
         let mut reads = JoinSet::new();
@@ -95,7 +96,7 @@ impl Round<'_> {
             }
             tokio::select! {
                 Some(ended) = reads.join_next() => self.ended(ended).await?,
-                () = tokio::time::sleep(lease::RENEWAL), if !reads.is_empty() => self.renew().await?,
+                _ = renewal.tick(), if !reads.is_empty() => self.renew().await?,
                 else => break,
             }
             self.note_if_due().await?;
