@@ -85,6 +85,15 @@ impl Dialect {
         }
     }
 
+    /// What stands around a placeholder of bytes where its type does not follow from a column, as in a list
+    /// of values. SQLite has no types there, and would take the name of this one for a number.
+    pub(crate) const fn around_bytes(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Sqlite => ("", ""),
+            Self::Postgres => ("CAST(", " AS BYTEA)"),
+        }
+    }
+
     /// What makes a query hold the rows of `purchases e` that it gives, until the transaction ends.
     /// On SQLite a transaction that writes is alone anyway.
     pub(crate) const fn hold_purchases(self) -> &'static str {

@@ -167,7 +167,9 @@ impl Catalog {
             select.text(migration.id.to_string());
             select.push(")");
         }
-        select.push(" AND (p.state IS NULL OR p.state = 'gone'");
+        // As a `CASE`, so that PostgreSQL walks along the ids and does not look at all copies first, because
+        // it thinks that hardly any object lacks one.
+        select.push(" AND CASE WHEN p.state IS NULL OR p.state = 'gone'");
         if let Some(Read { since, sample }) = wanted.read {
             select.push(" OR (p.state = 'present' AND p.last_error IS NULL AND NOT ");
             push_read(&mut select, since);
@@ -175,7 +177,7 @@ impl Catalog {
             push_sampled(&mut select, sample);
             select.push(")");
         }
-        select.push(") ORDER BY o.id LIMIT ");
+        select.push(" THEN 1 ELSE 0 END = 1 ORDER BY o.id LIMIT ");
         select.number(i64::from(limit));
         let rows = self.fetch_all(select.finish()).await?;
         let mut uncovered = Vec::with_capacity(rows.len());

@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 use stockroom_domain::{Key, ObjectId, PlacementState, Sha256Digest, StoreName, Timestamp};
 
 use crate::Catalog;
+use crate::dialect::Dialect;
 use crate::error::{Conflict, Result};
 use crate::objects::ObjectRow;
 use crate::placements::{NewPlacement, insert_placements};
@@ -268,7 +269,7 @@ impl Tx {
             check_placements(upload)?;
         }
         for piece in pieces(uploads) {
-            let changed = self.execute(set_live(piece, now)?).await?;
+            let changed = self.execute(set_live(self.dialect(), piece, now)?).await?;
             if changed != piece.len() as u64 {
                 return Err(Conflict::UploadClosed.into());
             }
@@ -285,7 +286,8 @@ impl Tx {
     }
 }
 
-fn set_live(uploads: &[&ReceivedUpload], now: Timestamp) -> Result<Statement> {
+fn set_live(dialect: Dialect, uploads: &[&ReceivedUpload], now: Timestamp) -> Result<Statement> {
+    let (before, after) = dialect.around_bytes();
     let mut update = Assembled::new("UPDATE objects SET state = 'live', live_at = ");
     update.number(now.unix_ms());
     update.push(
@@ -295,9 +297,12 @@ fn set_live(uploads: &[&ReceivedUpload], now: Timestamp) -> Result<Statement> {
     update.rows(uploads, |row, upload| {
         let facts = &upload.facts;
         row.text(upload.object_id.to_string()).comma();
+        row.push("CAST(");
         row.number(to_number("size_bytes", facts.size_bytes)?);
-        row.comma().bytes(facts.sha256.as_bytes().to_vec());
-        row.comma().bytes(facts.chunk_sums.as_slice());
+        row.push(" AS BIGINT)");
+        for bytes in [facts.sha256.as_bytes().as_slice(), &facts.chunk_sums] {
+            row.comma().push(before).bytes(bytes).push(after);
+        }
         Ok(())
     })?;
     update.push(") v WHERE objects.id = v.column1 AND objects.state = 'receiving'");
