@@ -122,7 +122,6 @@ impl Catalog {
                 }
             }
         }
-        tx.commit_unnoticed().await?;
         let uploads = uploads.iter().map(|upload| {
             Ok(Upload {
                 object_id: upload.object_id,
@@ -130,7 +129,10 @@ impl Catalog {
                 location: opened.remove(&upload.object_id).ok_or(Conflict::Id)?,
             })
         });
-        uploads.collect()
+        // Before the commit: when one has no place, none is open, and each is tried alone.
+        let uploads = uploads.collect::<Result<Vec<Upload>>>()?;
+        tx.commit_unnoticed().await?;
+        Ok(uploads)
     }
 
     /// Keeps the sweep away from an upload until `lease_until`. Call it while bytes arrive.
