@@ -158,10 +158,11 @@ impl Catalog {
         tx.make_live(&uploads, now).await?;
         let mut rows = tx.insert_assets(&assets, now).await?.into_iter();
         let listeners = tx.listeners(EventKind::AssetCreated).await?;
-        for row in rows.as_slice() {
-            let facts = AssetFacts::from(row);
-            tx.tell_to(&listeners, EventKind::AssetCreated, now, &facts)
-                .await?;
+        if !listeners.is_empty() {
+            let facts = rows.as_slice().iter().map(AssetFacts::from);
+            let events = facts.map(|facts| tx.event(EventKind::AssetCreated, now, &facts));
+            let events = events.collect::<Result<Vec<_>>>()?;
+            tx.tell_all(&listeners, &events).await?;
         }
         tx.commit().await?;
         let of_call = |call: &Recording| rows.by_ref().take(call.assets.len()).collect();

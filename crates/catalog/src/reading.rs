@@ -26,32 +26,20 @@ impl Catalog {
         if objects.is_empty() {
             return Ok(Vec::new());
         }
-        self.retried(|| self.try_claim_reads(store, objects, now, lease_until))
-            .await
-    }
-
-    async fn try_claim_reads(
-        &self,
-        store: &StoreName,
-        objects: &[ObjectId],
-        now: Timestamp,
-        lease_until: Timestamp,
-    ) -> Result<Vec<ObjectId>> {
-        let mut update = of_present(
-            |set| {
-                set.push("next_attempt_at = ").number(lease_until.unix_ms());
-            },
-            store,
-            objects,
-        );
-        update.push(" AND (next_attempt_at <= ");
-        update.number(now.unix_ms());
-        update.push(" OR next_attempt_at > ");
-        update.number(lease_until.unix_ms());
-        update.push(") RETURNING object_id");
-        let mut tx = self.begin().await?;
-        let rows = tx.fetch_all(update.finish()).await?;
-        tx.commit_unnoticed().await?;
+        let rows = self
+            .retried(|| async {
+                let mut update = leased(store, objects, lease_until);
+                update.push(" AND (next_attempt_at <= ");
+                update.number(now.unix_ms());
+                update.push(" OR next_attempt_at > ");
+                update.number(lease_until.unix_ms());
+                update.push(") RETURNING object_id");
+                let mut tx = self.begin().await?;
+                let rows = tx.fetch_all(update.finish()).await?;
+                tx.commit_unnoticed().await?;
+                Ok(rows)
+            })
+            .await?;
         rows.iter()
             .map(|row| Record::new(row, "placements", "object_id").parsed("object_id"))
             .collect()
@@ -70,13 +58,7 @@ impl Catalog {
         if objects.is_empty() {
             return Ok(());
         }
-        let update = of_present(
-            |set| {
-                set.push("next_attempt_at = ").number(lease_until.unix_ms());
-            },
-            store,
-            objects,
-        );
+        let update = leased(store, objects, lease_until);
         self.execute_unnoticed(update.finish()).await.map(drop)
     }
 
@@ -94,15 +76,11 @@ impl Catalog {
         if objects.is_empty() {
             return Ok(0);
         }
-        let update = of_present(
-            |set| {
-                set.push("attempts = 0, last_error = NULL, verified_at = ")
-                    .number(now.unix_ms());
-                set.push(", next_attempt_at = ").number(now.unix_ms());
-            },
-            store,
-            objects,
-        );
+        let mut update =
+            Assembled::new("UPDATE placements SET attempts = 0, last_error = NULL, verified_at = ");
+        update.number(now.unix_ms());
+        update.push(", next_attempt_at = ").number(now.unix_ms());
+        push_present(&mut update, store, objects);
         self.execute(update.finish()).await
     }
 
@@ -131,18 +109,19 @@ impl Catalog {
     }
 }
 
-/// The beginning of a statement that changes those of some copies on a store that are `present`.
-fn of_present(
-    set: impl FnOnce(&mut Assembled),
-    store: &StoreName,
-    objects: &[ObjectId],
-) -> Assembled {
-    let mut update = Assembled::new("UPDATE placements SET ");
-    set(&mut update);
+/// The beginning of a statement that takes copies for a while.
+fn leased(store: &StoreName, objects: &[ObjectId], lease_until: Timestamp) -> Assembled {
+    let mut update = Assembled::new("UPDATE placements SET next_attempt_at = ");
+    update.number(lease_until.unix_ms());
+    push_present(&mut update, store, objects);
+    update
+}
+
+/// Of some copies on a store those that are `present`.
+fn push_present(update: &mut Assembled, store: &StoreName, objects: &[ObjectId]) {
     update.push(" WHERE store = ").text(store.as_str());
     update.push(" AND object_id IN (");
-    push_ids(&mut update, objects.iter().copied());
+    push_ids(update, objects.iter().copied());
     // As a `CASE` for the reason that `still!` gives.
     update.push(") AND CASE WHEN state = 'present' THEN 1 ELSE 0 END = 1");
-    update
 }
