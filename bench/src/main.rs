@@ -8,13 +8,14 @@
 //!
 //! The rooms: `peers.rs` finds the other programs, `server.rs` runs servers, `measure.rs` measures,
 //! `samples.rs` makes medians, `table.rs` and `page.rs` write them down, `machine.rs` says where,
-//! `shop.rs` makes what a Stockroom knows and keeps. What is measured is in a room of its own each:
-//! `migration/` is what moving a shop to a bucket costs, `listing.rs` what a list of all objects does, and
-//! `serving/` what downloads, uploads and signed URLs do. `wrk.rs` and `http.rs` are the clients. `figures.rs`
+//! `shop.rs` and `database.rs` make what a Stockroom knows and keeps. What is measured is in a room of its own each:
+//! `migration/` is what moving a shop to a bucket costs, `listing.rs` what a list of all objects does,
+//! `serving/` what downloads, uploads and signed URLs do, and `scale/` what a large catalog costs. `wrk.rs` and `http.rs` are the clients. `figures.rs`
 //! keeps what was seen for programs, `check.rs` compares it with what is seen now, `chart.rs` draws it.
 
 mod chart;
 mod check;
+mod database;
 mod figures;
 mod http;
 mod listing;
@@ -24,6 +25,7 @@ mod migration;
 mod page;
 mod peers;
 mod samples;
+mod scale;
 mod server;
 mod serving;
 mod shop;
@@ -46,7 +48,7 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 /// Measures Stockroom beside its peers, and prints what it saw as Markdown.
 #[derive(Debug, Parser)]
 struct Args {
-    /// What to measure; everything when left out
+    /// What to measure; everything but `scale` when left out
     parts: Vec<Part>,
     /// The stockroom to measure
     #[arg(
@@ -70,6 +72,9 @@ struct Args {
     /// How many objects there are in the catalog where plans and lists are looked at
     #[arg(long, default_value_t = 1_000_000)]
     catalogued: u64,
+    /// How many models there are in the large shop of `scale`, with ten objects each
+    #[arg(long, default_value_t = 1_000_000)]
+    models: u64,
     /// Where to keep what is needed meanwhile: a folder on the disk that is to be measured
     #[arg(long, value_name = "DIR", default_value = "target/bench")]
     scratch: PathBuf,
@@ -107,6 +112,8 @@ enum Part {
     Signed,
     /// An upload to a bucket, beside Express
     ToS3,
+    /// A large catalog beside a small one, on both databases; takes some 15 GB
+    Scale,
 }
 
 /// What every part is given.
@@ -118,6 +125,7 @@ struct Bench {
     seconds: u64,
     tiny: u64,
     catalogued: u64,
+    models: u64,
     scratch: PathBuf,
 }
 
@@ -162,6 +170,7 @@ impl Part {
             Self::Forms => serving::forms(bench),
             Self::Signed => serving::signed(bench),
             Self::ToS3 => serving::to_s3(bench),
+            Self::Scale => scale::beside_a_small_one(bench).map(Into::into),
         }
     }
 }
@@ -180,6 +189,7 @@ fn main() -> Outcome<()> {
         seconds: args.seconds.max(1),
         tiny: args.tiny,
         catalogued: args.catalogued,
+        models: args.models,
         scratch: scratch.path().canonicalize()?,
     };
     // It is read before anything is written, which may be the same file.
@@ -190,7 +200,10 @@ fn main() -> Outcome<()> {
     }
     let parts: Vec<Part> = match (args.parts.is_empty(), args.check) {
         (false, _) => args.parts,
-        (true, false) => Part::value_variants().to_vec(),
+        (true, false) => {
+            let all = Part::value_variants().iter().copied();
+            all.filter(|&it| it != Part::Scale).collect()
+        }
         (true, true) => {
             let all = Part::value_variants().iter().copied();
             all.filter(|it| before.parts.contains_key(&it.name()))

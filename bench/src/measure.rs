@@ -97,6 +97,20 @@ pub(crate) fn cpu(pid: u32) -> Outcome<Duration> {
     Ok(Duration::from_secs_f64(ticks as f64 / TICKS_PER_SECOND))
 }
 
+/// The same of a server and its workers.
+pub(crate) fn cpu_of_all(pid: u32) -> Outcome<Duration> {
+    with_workers(pid).into_iter().map(cpu).sum()
+}
+
+/// A server and its workers, which have none themselves. A worker that another thread than the first one started
+/// would not be found; no server here does that.
+pub(crate) fn with_workers(pid: u32) -> Vec<u32> {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+    let children = children.unwrap_or_default();
+    let workers = children.split_whitespace().filter_map(|it| it.parse().ok());
+    [pid].into_iter().chain(workers).collect()
+}
+
 /// `utime`, `stime`, `cutime` and `cstime` together. The name before them may hold anything.
 fn ticks_of(stat: &str) -> Option<u64> {
     let (_, fields) = stat.rsplit_once(')')?;

@@ -41,6 +41,12 @@ pub(crate) struct Peers {
     pub(crate) s3s_fs: Option<Contestant>,
     /// Makes large catalogs.
     pub(crate) sqlite3: Option<Contestant>,
+    /// The same in a server of PostgreSQL.
+    pub(crate) psql: Option<Contestant>,
+    /// An empty database of a server, whose user may make others there.
+    pub(crate) postgres_url: Option<String>,
+    /// The first process of that server.
+    pub(crate) postgres_pid: Option<u32>,
     /// Loads a server.
     pub(crate) wrk: Option<Contestant>,
     /// Sends files without asking who wants them.
@@ -59,6 +65,11 @@ impl Peers {
             s5cmd: find("s5cmd", "STOCKROOM_BENCH_S5CMD"),
             s3s_fs: find("s3s-fs", "STOCKROOM_BENCH_S3S_FS"),
             sqlite3: find("sqlite3", "STOCKROOM_BENCH_SQLITE3"),
+            psql: find("psql", "STOCKROOM_BENCH_PSQL"),
+            postgres_url: env::var("STOCKROOM_BENCH_POSTGRES_URL").ok(),
+            postgres_pid: env::var("STOCKROOM_BENCH_POSTGRES_PID")
+                .ok()
+                .and_then(|it| it.parse().ok()),
             wrk: find("wrk", "STOCKROOM_BENCH_WRK"),
             nginx: find("nginx", "STOCKROOM_BENCH_NGINX"),
             node: find("node", "STOCKROOM_BENCH_NODE"),

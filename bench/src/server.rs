@@ -52,7 +52,7 @@ impl Server {
 
     /// The processor time so far of a server that may have workers.
     pub(crate) fn cpu_of_all(&self) -> Outcome<Duration> {
-        self.processes().into_iter().map(measure::cpu).sum()
+        measure::cpu_of_all(self.pid())
     }
 
     /// The most memory in use at once, added up over a server and its workers.
@@ -62,14 +62,8 @@ impl Server {
         sum.ok_or_else(|| "a server is gone".into())
     }
 
-    /// The server and its workers, which have none themselves. A worker that another thread than the first
-    /// one started would not be found; no server here does that.
     fn processes(&self) -> Vec<u32> {
-        let pid = self.pid();
-        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
-        let children = children.unwrap_or_default();
-        let workers = children.split_whitespace().filter_map(|it| it.parse().ok());
-        [pid].into_iter().chain(workers).collect()
+        measure::with_workers(self.pid())
     }
 
     /// Asks it to end, and its workers with it, which would stay when it is killed.

@@ -4,41 +4,66 @@ use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+use crate::database::Database;
 use crate::server::S3Server;
 use crate::{Bench, Outcome, measure};
-
-/// The name of the database in the folder of a shop.
-const DATABASE: &str = "stockroom.db";
 
 /// A database and the folder of the local store.
 #[derive(Debug)]
 pub(crate) struct Shop {
-    /// Where the database is.
+    /// Where everything is that it has beside the bytes.
     pub(crate) folder: PathBuf,
     /// Where the bytes are.
     pub(crate) uploads: PathBuf,
+    database: Database,
 }
 
 impl Shop {
     /// A shop that no Stockroom has seen yet.
     pub(crate) fn new(bench: &Bench, name: &str) -> Outcome<Self> {
         let folder = bench.scratch.join(name);
+        let database = Database::in_folder(&folder);
+        Self::on(database, folder)
+    }
+
+    fn on(database: Database, folder: PathBuf) -> Outcome<Self> {
         let uploads = folder.join("uploads");
         fs::create_dir_all(&uploads)?;
-        Ok(Self { folder, uploads })
+        Ok(Self {
+            folder,
+            uploads,
+            database,
+        })
     }
 
     /// A shop without objects.
     pub(crate) fn empty(bench: &Bench, name: &str) -> Outcome<Self> {
         let shop = Self::new(bench, name)?;
-        // The first command of all makes the tables.
-        expect_success(shop.command(&bench.stockroom.program, None).arg("ls"))?;
+        shop.make_tables(bench)?;
         Ok(shop)
+    }
+
+    /// A shop whose database is what these statements make of an empty one.
+    pub(crate) fn filled_by(
+        bench: &Bench,
+        name: &str,
+        database: Database,
+        statements: &str,
+    ) -> Outcome<Self> {
+        let shop = Self::on(database, bench.scratch.join(name))?;
+        shop.make_tables(bench)?;
+        shop.database.tell(&bench.peers, statements)?;
+        Ok(shop)
+    }
+
+    fn make_tables(&self, bench: &Bench) -> Outcome<()> {
+        // The first command of all makes them.
+        expect_success(self.command(&bench.stockroom.program, None).arg("ls"))
     }
 
     /// A shop that took over these files as it would an old service's.
@@ -72,7 +97,7 @@ impl Shop {
             )?;
         }
         rows.push_str(PLACEMENTS);
-        shop.tell_database(bench, &rows)?;
+        shop.database.tell(&bench.peers, &rows)?;
         Ok(shop)
     }
 
@@ -92,17 +117,17 @@ impl Shop {
                  FROM numbers;
              {PLACEMENTS}"
         );
-        shop.tell_database(bench, &rows)?;
+        shop.database.tell(&bench.peers, &rows)?;
         Ok(shop)
     }
 
     /// The same shop once more, with a database of its own: for a turn that changes only that.
     pub(crate) fn again(&self, folder: &Path) -> Outcome<Self> {
         fs::create_dir_all(folder)?;
-        fs::copy(self.folder.join(DATABASE), folder.join(DATABASE))?;
         Ok(Self {
             folder: folder.to_owned(),
             uploads: self.uploads.clone(),
+            database: self.database.copy_into(folder)?,
         })
     }
 
@@ -114,6 +139,9 @@ impl Shop {
             .current_dir(&self.folder)
             .env("DATA_DIR", &self.folder)
             .env("STORAGE_DIR", &self.uploads);
+        if let Database::Server(url) = &self.database {
+            command.env("DATABASE_URL", url);
+        }
         if let Some((server, bucket)) = s3 {
             command
                 .env("S3_ENDPOINT", server.endpoint())
@@ -135,26 +163,6 @@ impl Shop {
         let created: Value = serde_json::from_slice(&command.output()?.stdout)?;
         let key = created["key"].as_str().ok_or("no key was made")?;
         Ok(key.to_owned())
-    }
-
-    fn tell_database(&self, bench: &Bench, rows: &str) -> Outcome<()> {
-        let sqlite3 = bench.peers.sqlite3.as_ref();
-        let sqlite3 = &sqlite3
-            .ok_or("sqlite3 is missing; scripts/bench installs it")?
-            .program;
-        let mut child = Command::new(sqlite3)
-            .arg("-bail")
-            .arg(self.folder.join(DATABASE))
-            .stdin(Stdio::piped())
-            .spawn()?;
-        let mut stdin = child.stdin.take().ok_or("no stdin")?;
-        stdin.write_all(rows.as_bytes())?;
-        drop(stdin);
-        let status = child.wait()?;
-        match status.success() {
-            true => Ok(()),
-            false => Err(format!("sqlite3 ended with {status}").into()),
-        }
     }
 }
 
