@@ -179,6 +179,16 @@ impl Running {
         std::fs::remove_dir_all(self.folder)?;
         Ok(())
     }
+
+    /// Ends it, and moves what it kept into a folder, out of the way of the next one. For some seconds after
+    /// many files were removed, ext4 without a journal takes long to make new ones.
+    pub(super) fn set_aside(self, folder: &Path) -> Outcome<()> {
+        drop(self.server);
+        std::fs::create_dir_all(folder)?;
+        let place = tempfile::tempdir_in(folder)?.keep();
+        std::fs::rename(self.folder, place.join("kept"))?;
+        Ok(())
+    }
 }
 
 /// How many files of a size are below a folder.
