@@ -56,12 +56,12 @@ impl Catalog {
         }
         tx.lock_key(&new.key).await?;
         let inserted = tx
-            .fetch_all(insert_uploads(&[(new, new.key.clone())])?)
+            .fetch_all(insert_uploads(&[(new, new.key.clone())])?.finish())
             .await?;
         if inserted.is_empty() {
             return Err(Conflict::LocationTaken.into());
         }
-        tx.make_live(&[received], now).await?;
+        tx.make_live(received, now).await?;
         if let Some(asset) = asset {
             tx.make_asset(asset, now).await?;
         }
@@ -167,7 +167,8 @@ impl Catalog {
         }
         let present = PlacementState::Present;
         let placement = (object_id, store, present);
-        tx.execute(insert_placements(&[placement], now)?).await?;
+        tx.execute(insert_placements(&[placement], now)?.finish())
+            .await?;
         tx.commit().await?;
         Ok(true)
     }
@@ -175,8 +176,7 @@ impl Catalog {
 
 impl Tx {
     async fn make_asset(&mut self, asset: &NewAsset, now: Timestamp) -> Result<AssetRow> {
-        let mut rows = self.insert_assets(&[asset], now).await?;
-        let row = rows.pop().ok_or(CatalogError::NotFound(Noun::Asset))?;
+        let row = self.insert_asset(asset, now).await?;
         self.tell(EventKind::AssetCreated, now, &AssetFacts::from(&row))
             .await?;
         Ok(row)

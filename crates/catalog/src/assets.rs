@@ -6,14 +6,17 @@ use sqlx::any::AnyRow;
 use stockroom_domain::{AssetId, EventKind, Filename, ModelId, Timestamp};
 
 use crate::Catalog;
+use crate::assembled::{Assembled, pieces};
 use crate::error::{CatalogError, Noun, Result};
+use crate::models::hold_models;
 use crate::objects::ObjectRow;
-use crate::outbox::AssetFacts;
+use crate::outbox::{AssetFacts, read_listeners, select_listeners};
 use crate::page::{Page, Paged};
 use crate::row::{Record, check_text, to_json, unless_damaged};
-use crate::run::{Assembled, Statement, Tx, pieces, sql};
+use crate::run::{Tx, sql};
+use crate::steps::Step;
 use crate::together::Joint;
-use crate::uploads::ReceivedUpload;
+use crate::uploads::{ReceivedUpload, make_live};
 
 /// A file of a model whose bytes were received.
 #[derive(Debug, Clone, PartialEq)]
@@ -153,11 +156,14 @@ impl Catalog {
         let uploads: Vec<&ReceivedUpload> = assets.iter().map(|it| &it.upload).collect();
         let models: BTreeSet<ModelId> = assets.iter().map(|it| it.model_id).collect();
         let models: Vec<ModelId> = models.into_iter().collect();
+        let mut steps = hold_models(self.dialect, &models, now)?;
+        steps.extend(make_live(self.dialect, &uploads, now)?);
+        steps.extend(insert_assets(&assets, now)?);
+        steps.push(select_listeners(EventKind::AssetCreated).into());
         let mut tx = self.begin().await?;
-        tx.hold_models(&models, now).await?;
-        tx.make_live(&uploads, now).await?;
-        let mut rows = tx.insert_assets(&assets, now).await?.into_iter();
-        let listeners = tx.listeners(EventKind::AssetCreated).await?;
+        let mut answers = tx.run(steps).await?;
+        let listeners = read_listeners(&answers.pop().unwrap_or_default())?;
+        let mut rows = read_inserted(&assets, &answers)?.into_iter();
         if !listeners.is_empty() {
             let facts = rows.as_slice().iter().map(AssetFacts::from);
             let events = facts.map(|facts| tx.event(EventKind::AssetCreated, now, &facts));
@@ -293,30 +299,15 @@ fn asset_of_deleted_model(error: CatalogError) -> CatalogError {
 }
 
 impl Tx {
-    /// Inserts assets and gives their rows back in this order. Their models are held, so nobody else counts
-    /// versions of them now.
-    pub(crate) async fn insert_assets(
+    /// Inserts an asset and gives its row back. Its model is held, so nobody else counts versions of it now.
+    pub(crate) async fn insert_asset(
         &mut self,
-        assets: &[&NewAsset],
+        asset: &NewAsset,
         now: Timestamp,
-    ) -> Result<Vec<AssetRow>> {
-        let mut rows = BTreeMap::new();
-        for piece in pieces(assets) {
-            self.execute(insert_assets(piece, now)?).await?;
-            let mut select = Assembled::new(concat!(select_assets!(), " WHERE a.id IN (VALUES "));
-            select.rows(piece, |row, asset| {
-                row.text(asset.id.to_string());
-                Ok(())
-            })?;
-            select.push(")");
-            for row in self.fetch_all(select.finish()).await? {
-                let row = AssetRow::read(&row)?;
-                rows.insert(row.id, row);
-            }
-        }
-        let in_order = assets.iter().map(|asset| rows.remove(&asset.id));
-        let rows: Option<Vec<AssetRow>> = in_order.collect();
-        rows.ok_or(CatalogError::NotFound(Noun::Asset))
+    ) -> Result<AssetRow> {
+        let answers = self.run(insert_assets(&[asset], now)?).await?;
+        let mut rows = read_inserted(&[asset], &answers)?;
+        rows.pop().ok_or(CatalogError::NotFound(Noun::Asset))
     }
 
     /// A row that is damaged can be deleted too; of that nobody is told.
@@ -352,7 +343,35 @@ impl Joint for Recording {
     }
 }
 
-fn insert_assets(assets: &[&NewAsset], now: Timestamp) -> Result<Statement> {
+/// The steps that do for several assets, whose models are held, what [`Tx::insert_asset`] does for one.
+fn insert_assets(assets: &[&NewAsset], now: Timestamp) -> Result<Vec<Step>> {
+    let mut steps = Vec::new();
+    for piece in pieces(assets) {
+        steps.push(insert_piece(piece, now)?.into());
+        let mut select = Assembled::new(concat!(select_assets!(), " WHERE a.id IN (VALUES "));
+        select.rows(piece, |row, asset| {
+            row.text(asset.id.to_string());
+            Ok(())
+        })?;
+        select.push(")");
+        steps.push(select.into());
+    }
+    Ok(steps)
+}
+
+/// The rows of assets, in their order, from what the steps that inserted them gave.
+fn read_inserted(assets: &[&NewAsset], answers: &[Vec<AnyRow>]) -> Result<Vec<AssetRow>> {
+    let mut rows = BTreeMap::new();
+    for row in answers.iter().flatten() {
+        let row = AssetRow::read(row)?;
+        rows.insert(row.id, row);
+    }
+    let in_order = assets.iter().map(|asset| rows.remove(&asset.id));
+    let rows: Option<Vec<AssetRow>> = in_order.collect();
+    rows.ok_or(CatalogError::NotFound(Noun::Asset))
+}
+
+fn insert_piece(assets: &[&NewAsset], now: Timestamp) -> Result<Assembled> {
     let mut insert = Assembled::new(
         "INSERT INTO assets
              (id, model_id, filename, version, format, object_id, report, created_at)
@@ -376,5 +395,5 @@ fn insert_assets(assets: &[&NewAsset], now: Timestamp) -> Result<Statement> {
         Ok(())
     })?;
     insert.push(") v");
-    Ok(insert.finish())
+    Ok(insert)
 }

@@ -6,10 +6,11 @@ use sqlx::any::AnyRow;
 use stockroom_domain::{AuditId, KeyId, Timestamp};
 
 use crate::Catalog;
+use crate::assembled::Assembled;
 use crate::error::Result;
 use crate::page::{Page, Paged};
 use crate::row::{Record, check_text};
-use crate::run::{Assembled, sql};
+use crate::run::sql;
 
 /// One thing that an operator did, or tried to do.
 #[derive(Debug, Clone, PartialEq, Eq)]

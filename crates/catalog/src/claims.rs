@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use stockroom_domain::{ObjectId, StoreName, Timestamp};
 
 use crate::Catalog;
+use crate::assembled::Assembled;
 use crate::error::Result;
 use crate::objects::{ObjectDetails, ObjectRow, object_details_columns};
 use crate::placements::{PlacementRow, placement_columns, push_ids};
 use crate::row::unless_damaged;
-use crate::run::{Assembled, Statement, Tx, sql, still};
+use crate::run::{Statement, Tx, sql, still};
 
 /// A placement that a worker has taken, with the object.
 #[derive(Debug, Clone, PartialEq, Eq)]

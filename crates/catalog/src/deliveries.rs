@@ -5,12 +5,13 @@ use sqlx::any::AnyRow;
 use stockroom_domain::{DeliveryState, EndpointId, EventId, EventKind, Timestamp};
 
 use crate::Catalog;
+use crate::assembled::Assembled;
 use crate::endpoints::EndpointRow;
 use crate::error::{CatalogError, Noun, Result};
 use crate::page::{Page, Paged};
 use crate::placements::without_nul;
 use crate::row::{Record, unless_damaged};
-use crate::run::{Assembled, Tx, sql, still};
+use crate::run::{Tx, sql, still};
 
 /// A delivery as lists show it.
 #[derive(Debug, Clone, PartialEq, Eq)]

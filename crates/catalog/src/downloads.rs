@@ -14,12 +14,13 @@ use stockroom_domain::{
 };
 
 use crate::Catalog;
+use crate::assembled::Assembled;
 use crate::error::{CatalogError, Noun, Result};
 use crate::grants::{GrantEnd, Line, NewGrant};
 use crate::outbox::DownloadFacts;
 use crate::purchases::{PurchaseRow, purchase_columns};
 use crate::row::{Record, to_json, to_number, unless_damaged};
-use crate::run::{Assembled, Tx};
+use crate::run::Tx;
 
 /// How many rows one statement carries; SQLite takes 32,766 values.
 const ROWS: usize = 200;

@@ -7,11 +7,12 @@ use sqlx::any::AnyRow;
 use stockroom_domain::{EndpointId, EndpointState, EventId, EventKind, Timestamp};
 
 use crate::Catalog;
+use crate::assembled::Assembled;
 use crate::error::{CatalogError, Noun, Result};
 use crate::outbox::TestFacts;
 use crate::page::{Page, Paged};
 use crate::row::{Record, check_text, to_json, unless_damaged};
-use crate::run::{Assembled, Tx, sql};
+use crate::run::{Tx, sql};
 
 /// What the row of a subscription to all kinds of events has.
 const ALL_KINDS: &str = "*";

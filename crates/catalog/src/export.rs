@@ -3,13 +3,13 @@
 use stockroom_domain::{Key, KeyPrefix};
 
 use crate::Catalog;
+use crate::assembled::Assembled;
 use crate::assets::{AssetRow, asset_columns};
 use crate::error::{CatalogError, Result};
 use crate::models::{ModelRow, model_columns};
 use crate::objects::{ObjectRow, object_columns, within};
 use crate::page::{Page, Paged};
 use crate::row::Record;
-use crate::run::Assembled;
 
 /// A live object, and the asset that it is the bytes of.
 #[derive(Debug, Clone, PartialEq)]

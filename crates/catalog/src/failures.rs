@@ -6,12 +6,12 @@
 use stockroom_domain::{MigrationPhase, ObjectId, StoreName, Timestamp};
 
 use crate::Catalog;
+use crate::assembled::Assembled;
 use crate::error::Result;
 use crate::migrating::{on_its_way, push_scope};
 use crate::migrations::MigrationRow;
 use crate::objects::{ObjectRow, object_columns};
 use crate::row::Record;
-use crate::run::Assembled;
 
 /// What a migration could not do about one object.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,13 +7,14 @@
 use stockroom_domain::{MigrationId, ObjectId, StoreName, Timestamp};
 
 use crate::Catalog;
+use crate::assembled::Assembled;
 use crate::claims::ClaimedPlacement;
 use crate::error::Result;
 use crate::migrating::{Read, push_read, push_sampled, push_scope};
 use crate::migrations::MigrationRow;
 use crate::placements::placement_columns;
 use crate::row::Record;
-use crate::run::{Assembled, sql, still};
+use crate::run::{sql, still};
 
 /// The copies that a migration frees.
 #[derive(Debug, Clone, PartialEq, Eq)]

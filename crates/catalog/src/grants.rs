@@ -13,9 +13,9 @@ use stockroom_domain::{
 };
 
 use crate::Catalog;
+use crate::assembled::Assembled;
 use crate::error::Result;
 use crate::row::Record;
-use crate::run::Assembled;
 
 /// An answer that gives a purchase's bytes away, when it begins.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,10 +7,11 @@ use sqlx::any::AnyRow;
 use stockroom_domain::{KeyId, Role, Subject, Timestamp};
 
 use crate::Catalog;
+use crate::assembled::Assembled;
 use crate::error::{CatalogError, Noun, Result};
 use crate::page::{Page, Paged};
 use crate::row::{Record, check_text};
-use crate::run::{Assembled, sql};
+use crate::run::sql;
 
 /// The SHA-256 of an API key's text.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]

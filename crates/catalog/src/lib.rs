@@ -9,6 +9,7 @@
 
 mod address;
 mod adoption;
+mod assembled;
 mod assets;
 mod audit;
 mod claims;
@@ -44,6 +45,7 @@ mod row;
 mod run;
 mod sample;
 mod schema;
+mod steps;
 mod stores;
 mod together;
 mod tombstones;

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use stockroom_domain::{ModelId, PurchaseId, Subject};
 
 use crate::Catalog;
+use crate::assembled::Assembled;
 use crate::assets::{AssetRow, is_newest, select_assets};
 use crate::error::Result;
 use crate::models::{ModelRow, model_columns};
 use crate::page::{Page, Paged};
 use crate::purchases::{PurchaseRow, purchase_columns};
-use crate::run::Assembled;
 
 /// A purchase with what it lets its buyer download.
 #[derive(Debug, Clone, PartialEq)]

@@ -7,11 +7,12 @@
 use stockroom_domain::{KeyPrefix, MigrationId, ObjectId, PlacementState, StoreName, Timestamp};
 
 use crate::Catalog;
+use crate::assembled::Assembled;
 use crate::error::Result;
 use crate::migrations::MigrationRow;
 use crate::objects::{ObjectRow, object_columns, successor};
 use crate::row::{Record, unless_damaged};
-use crate::run::{Assembled, sql};
+use crate::run::sql;
 use crate::sample::Sample;
 
 /// The copies that a migration wants.

@@ -9,10 +9,11 @@ use stockroom_domain::{
 };
 
 use crate::Catalog;
+use crate::assembled::Assembled;
 use crate::error::{CatalogError, Conflict, Noun, Result};
 use crate::page::{Page, Paged};
 use crate::row::{Record, check_text, to_number};
-use crate::run::{Assembled, Tx, sql};
+use crate::run::{Tx, sql};
 use crate::sample::Sample;
 
 /// How a migration may go about it.

@@ -4,12 +4,14 @@ use sqlx::any::AnyRow;
 use stockroom_domain::{Currency, EventKind, ModelId, ModelStatus, Money, Subject, Timestamp};
 
 use crate::Catalog;
+use crate::assembled::{Assembled, pieces};
 use crate::dialect::Dialect;
 use crate::error::{CatalogError, Noun, Result};
 use crate::outbox::ModelFacts;
 use crate::page::{Page, Paged};
 use crate::row::{Record, check_text, to_json, unless_damaged};
-use crate::run::{Assembled, Statement, Tx, pieces, sql};
+use crate::run::{Statement, Tx, sql};
+use crate::steps::Step;
 
 /// A model to be stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -404,31 +406,8 @@ impl Tx {
     /// Every transaction that concerns a model's assets begins with this, so they come one after
     /// the other.
     pub(crate) async fn hold_model(&mut self, id: ModelId, now: Timestamp) -> Result<()> {
-        self.hold_models(&[id], now).await
-    }
-
-    /// The same with several models, each named once and in the order of their ids, so that two
-    /// transactions never wait for each other.
-    pub(crate) async fn hold_models(&mut self, ids: &[ModelId], now: Timestamp) -> Result<()> {
-        // PostgreSQL would lock the rows of one statement in an order of its own.
-        let together = match self.dialect() {
-            Dialect::Sqlite => ids.len().max(1),
-            Dialect::Postgres => 1,
-        };
-        for some in ids.chunks(together).flat_map(pieces) {
-            let mut update = Assembled::new("UPDATE models SET updated_at = ");
-            update.number(now.unix_ms());
-            update.push(" WHERE deleted_at IS NULL AND id IN (VALUES ");
-            update.rows(some, |row, id| {
-                row.text(id.to_string());
-                Ok(())
-            })?;
-            update.push(")");
-            if self.execute(update.finish()).await? != some.len() as u64 {
-                return Err(CatalogError::NotFound(Noun::Model));
-            }
-        }
-        Ok(())
+        let steps = hold_models(self.dialect(), &[id], now)?;
+        self.run(steps).await.map(drop)
     }
 
     /// A row that is damaged can be deleted too; of that nobody is told.
@@ -444,6 +423,31 @@ impl Tx {
         }
         Ok(())
     }
+}
+
+/// The steps that do for several models, each named once and in the order of their ids, what [`Tx::hold_model`] does
+/// for one. Two transactions never wait for each other then.
+pub(crate) fn hold_models(dialect: Dialect, ids: &[ModelId], now: Timestamp) -> Result<Vec<Step>> {
+    // PostgreSQL would lock the rows of one statement in an order of its own.
+    let together = match dialect {
+        Dialect::Sqlite => ids.len().max(1),
+        Dialect::Postgres => 1,
+    };
+    let pieces = ids.chunks(together).flat_map(pieces);
+    pieces
+        .map(|some| {
+            let mut update = Assembled::new("UPDATE models SET updated_at = ");
+            update.number(now.unix_ms());
+            update.push(" WHERE deleted_at IS NULL AND id IN (VALUES ");
+            update.rows(some, |row, id| {
+                row.text(id.to_string());
+                Ok(())
+            })?;
+            update.push(")");
+            let missing = CatalogError::NotFound(Noun::Model);
+            Ok(Step::changing(update, some.len() as u64, missing))
+        })
+        .collect()
 }
 
 /// Binds the id as $1, and what a change can touch as $2 to $10.

@@ -6,11 +6,12 @@ use sqlx::any::AnyRow;
 use stockroom_domain::{Key, KeyPrefix, ObjectId, ObjectState, Sha256Digest, Timestamp};
 
 use crate::Catalog;
+use crate::assembled::Assembled;
 use crate::error::{CatalogError, Conflict, Noun, Result};
 use crate::page::{Page, Paged};
 use crate::placements::{Placement, read_placements};
 use crate::row::Record;
-use crate::run::{Assembled, Tx, sql};
+use crate::run::{Tx, sql};
 
 /// An object that is or was live.
 #[derive(Debug, Clone, PartialEq, Eq)]

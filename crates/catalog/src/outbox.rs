@@ -5,18 +5,20 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::Serialize;
+use sqlx::any::AnyRow;
 use stockroom_domain::{
     AssetId, Download, DownloadId, EndpointId, Entropy, EventId, EventKind, Filename, Key, ModelId,
     ModelStatus, ObjectId, PlacementState, PurchaseId, Sha256Digest, StoreName, Subject, Timestamp,
 };
 use tokio::sync::Notify;
 
+use crate::assembled::Assembled;
 use crate::assets::AssetRow;
 use crate::error::Result;
 use crate::models::ModelRow;
 use crate::purchases::PurchaseRow;
 use crate::row::{Record, to_json};
-use crate::run::{Assembled, Tx, sql};
+use crate::run::{Tx, sql};
 
 /// Where events get their ids, and who is told that there are some.
 #[derive(Clone)]
@@ -187,17 +189,7 @@ impl Tx {
     /// The endpoints that want to know of such events. Where it takes work to say what happened,
     /// it is only done when there are any.
     pub(crate) async fn listeners(&mut self, kind: EventKind) -> Result<Vec<EndpointId>> {
-        let rows = self
-            .fetch_all(
-                sql("SELECT DISTINCT w.id FROM subscriptions s
-                     JOIN endpoints w ON w.id = s.endpoint_id
-                     WHERE s.kind IN ($1, '*') AND w.state = 'enabled'")
-                .bind(kind.as_str()),
-            )
-            .await?;
-        rows.iter()
-            .map(|row| Record::new(row, "endpoints", "id").parsed("id"))
-            .collect()
+        read_listeners(&self.fetch_all(select_listeners(kind).finish()).await?)
     }
 
     /// Records that something happened, for these endpoints; none when there are none.
@@ -330,4 +322,22 @@ impl Tx {
         };
         self.tell_to(&listeners, kind, now, &facts).await.map(drop)
     }
+}
+
+/// The endpoints that want to know of such events.
+pub(crate) fn select_listeners(kind: EventKind) -> Assembled {
+    let mut select = Assembled::new(
+        "SELECT DISTINCT w.id FROM subscriptions s
+         JOIN endpoints w ON w.id = s.endpoint_id
+         WHERE s.kind IN (",
+    );
+    select.text(kind.as_str());
+    select.push(", '*') AND w.state = 'enabled'");
+    select
+}
+
+pub(crate) fn read_listeners(rows: &[AnyRow]) -> Result<Vec<EndpointId>> {
+    rows.iter()
+        .map(|row| Record::new(row, "endpoints", "id").parsed("id"))
+        .collect()
 }

@@ -6,9 +6,10 @@ use sqlx::any::AnyRow;
 use stockroom_domain::{MigrationId, ObjectId, PlacementState, StoreName, Timestamp};
 
 use crate::Catalog;
+use crate::assembled::Assembled;
 use crate::error::{CatalogError, Conflict, Noun, Result};
 use crate::row::Record;
-use crate::run::{Assembled, Statement, sql};
+use crate::run::sql;
 
 /// A placement as lists and downloads need it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -366,7 +367,7 @@ pub(crate) type NewPlacement<'a> = (ObjectId, &'a StoreName, PlacementState);
 pub(crate) fn insert_placements(
     placements: &[NewPlacement<'_>],
     now: Timestamp,
-) -> Result<Statement> {
+) -> Result<Assembled> {
     let mut insert = Assembled::new(
         "INSERT INTO placements
              (object_id, store, state, verified_at, updated_at, attempts, next_attempt_at) VALUES ",
@@ -382,7 +383,7 @@ pub(crate) fn insert_placements(
         row.number(now.unix_ms());
         Ok(())
     })?;
-    Ok(insert.finish())
+    Ok(insert)
 }
 
 /// PostgreSQL's texts cannot hold NUL, and an error's text is not worth an error of its own.

@@ -6,11 +6,12 @@ use stockroom_domain::{
 };
 
 use crate::Catalog;
+use crate::assembled::Assembled;
 use crate::error::{CatalogError, Conflict, Noun, Result};
 use crate::outbox::PurchaseFacts;
 use crate::page::{Page, Paged};
 use crate::row::{Record, check_text, to_number};
-use crate::run::{Assembled, Tx, sql};
+use crate::run::{Tx, sql};
 
 /// A purchase to be recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]

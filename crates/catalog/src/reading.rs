@@ -3,10 +3,11 @@
 use stockroom_domain::{ObjectId, StoreName, Timestamp};
 
 use crate::Catalog;
+use crate::assembled::Assembled;
 use crate::error::Result;
 use crate::placements::{push_ids, without_nul};
 use crate::row::Record;
-use crate::run::{Assembled, sql};
+use crate::run::sql;
 
 impl Catalog {
     /// Takes copies on a store that are `present`, to read them: those of them that nobody else reads.

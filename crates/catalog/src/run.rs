@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use sqlx::Transaction;
 use sqlx::any::{Any, AnyArguments, AnyRow};
 use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, Transaction};
 use stockroom_domain::Key;
 use tokio::time::Instant;
 
@@ -81,7 +81,7 @@ impl Catalog {
     }
 
     /// What an error of a connection that writes means, also for the connection.
-    fn failed(&self, error: sqlx::Error) -> CatalogError {
+    pub(crate) fn failed(&self, error: sqlx::Error) -> CatalogError {
         self.spoilt.error(self.dialect, error)
     }
 
@@ -124,8 +124,8 @@ impl Catalog {
 
 /// An open transaction that writes.
 pub(crate) struct Tx {
-    transaction: Transaction<'static, Any>,
-    catalog: Catalog,
+    pub(crate) transaction: Transaction<'static, Any>,
+    pub(crate) catalog: Catalog,
     has_events: bool,
     /// The servers that have to forget what they keep.
     owed: Vec<Owed>,
@@ -241,121 +241,5 @@ impl Tx {
             catalog.outbox.bell.notify_one();
         }
         Ok(())
-    }
-}
-
-/// The most rows that [`pieces`] puts together.
-const MOST_ROWS: usize = 64;
-
-/// Splits rows into pieces of 64, 32, 16 and so on, as few as there can be: a statement with rows has
-/// another text for each number of them, and the databases prepare each text once.
-pub(crate) fn pieces<T>(rows: &[T]) -> impl Iterator<Item = &[T]> {
-    let mut left = rows;
-    std::iter::from_fn(move || {
-        let most = left.len().min(MOST_ROWS);
-        let count = most.checked_ilog2().map(|power| 1 << power)?;
-        let (piece, rest) = left.split_at_checked(count)?;
-        left = rest;
-        Some(piece)
-    })
-}
-
-/// A statement that is put together from fixed pieces. Values never become part of the text.
-pub(crate) struct Assembled {
-    text: String,
-    arguments: Vec<Argument>,
-}
-
-enum Argument {
-    Text(String),
-    Number(i64),
-    Bytes(Vec<u8>),
-}
-
-impl Assembled {
-    pub(crate) fn new(text: &'static str) -> Self {
-        Self {
-            text: text.to_owned(),
-            arguments: Vec::new(),
-        }
-    }
-
-    /// Adds a fixed piece.
-    pub(crate) fn push(&mut self, piece: &'static str) -> &mut Self {
-        self.text.push_str(piece);
-        self
-    }
-
-    /// Adds the placeholder of a text.
-    pub(crate) fn text(&mut self, value: impl Into<String>) -> &mut Self {
-        self.argument(Argument::Text(value.into()))
-    }
-
-    /// Adds the placeholder of a number.
-    pub(crate) fn number(&mut self, value: i64) -> &mut Self {
-        self.argument(Argument::Number(value))
-    }
-
-    /// Adds the placeholder of bytes.
-    pub(crate) fn bytes(&mut self, value: impl Into<Vec<u8>>) -> &mut Self {
-        self.argument(Argument::Bytes(value.into()))
-    }
-
-    /// Adds a list of rows, `(..), (..)`, each of which `push` fills with placeholders.
-    pub(crate) fn rows<T>(
-        &mut self,
-        rows: impl IntoIterator<Item = T>,
-        mut push: impl FnMut(&mut Self, T) -> Result<()>,
-    ) -> Result<&mut Self> {
-        for (index, row) in rows.into_iter().enumerate() {
-            self.push(if index == 0 { "(" } else { ", (" });
-            push(self, row)?;
-            self.push(")");
-        }
-        Ok(self)
-    }
-
-    /// Puts a comma before the next placeholder of a row.
-    pub(crate) fn comma(&mut self) -> &mut Self {
-        self.push(", ")
-    }
-
-    fn argument(&mut self, value: Argument) -> &mut Self {
-        self.arguments.push(value);
-        self.text.push('$');
-        self.text.push_str(&self.arguments.len().to_string());
-        self
-    }
-
-    pub(crate) fn finish(self) -> Statement {
-        // The text consists of pieces with a static lifetime and of placeholders.
-        let statement = sqlx::query(AssertSqlSafe(self.text));
-        self.arguments
-            .into_iter()
-            .fold(statement, |statement, argument| match argument {
-                Argument::Text(value) => statement.bind(value),
-                Argument::Number(value) => statement.bind(value),
-                Argument::Bytes(value) => statement.bind(value),
-            })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pieces_are_powers_of_two_and_hold_every_row_once() {
-        for count in [0, 1, 2, 3, 63, 64, 65, 200] {
-            let rows: Vec<usize> = (0..count).collect();
-            let pieces: Vec<&[usize]> = pieces(&rows).collect();
-            assert_eq!(pieces.concat(), rows);
-            let sizes: Vec<usize> = pieces.iter().map(|it| it.len()).collect();
-            assert!(sizes.iter().all(|it| it.is_power_of_two()), "{sizes:?}");
-            assert!(sizes.is_sorted_by(|a, b| a >= b), "{sizes:?}");
-        }
-        let all: Vec<usize> = (0..200).collect();
-        let sizes: Vec<usize> = pieces(&all).map(<[usize]>::len).collect();
-        assert_eq!(sizes, [64, 64, 64, 8]);
     }
 }

@@ -20,12 +20,14 @@ use std::collections::BTreeMap;
 use stockroom_domain::{Key, ObjectId, PlacementState, Sha256Digest, StoreName, Timestamp};
 
 use crate::Catalog;
+use crate::assembled::{Assembled, pieces};
 use crate::dialect::Dialect;
 use crate::error::{Conflict, Result};
 use crate::objects::ObjectRow;
 use crate::placements::{NewPlacement, insert_placements};
 use crate::row::{Record, check_text, to_json, to_number};
-use crate::run::{Assembled, Statement, Tx, pieces, sql};
+use crate::run::{Tx, sql};
+use crate::steps::Step;
 use crate::together::Joint;
 
 /// An upload that is about to begin.
@@ -116,8 +118,9 @@ impl Catalog {
                 .filter(|it| !opened.contains_key(&it.object_id));
             let places: Vec<(&NewUpload, Key)> = left.map(|it| (it, location(it))).collect();
             for piece in pieces(&places) {
-                for row in tx.fetch_all(insert_uploads(piece)?).await? {
-                    let row = Record::new(&row, "objects", "id");
+                let inserted = tx.run([insert_uploads(piece)?.into()]).await?;
+                for row in inserted.iter().flatten() {
+                    let row = Record::new(row, "objects", "id");
                     opened.insert(row.parsed("id")?, row.parsed("location")?);
                 }
             }
@@ -219,7 +222,7 @@ impl Catalog {
     ) -> Result<ObjectRow> {
         self.retried(|| async {
             let mut tx = self.begin().await?;
-            tx.make_live(&[upload], now).await?;
+            tx.make_live(upload, now).await?;
             let object = tx.object(&upload.object_id.to_string()).await?;
             tx.commit().await?;
             Ok(object)
@@ -245,7 +248,7 @@ impl Catalog {
         // Of several uploads to one key the last to get here wins; each sees the one before.
         tx.lock_key(&key).await?;
         let replaced = tx.retire_live(&key, retire_after).await?;
-        tx.make_live(&[upload], now).await?;
+        tx.make_live(upload, now).await?;
         let object = tx.object(&upload.object_id.to_string()).await?;
         tx.commit().await?;
         Ok(RecordedObject { object, replaced })
@@ -261,34 +264,42 @@ impl Joint for NewUpload {
 }
 
 impl Tx {
-    /// The step of received uploads to live objects, with their placements.
+    /// The step of a received upload to a live object, with its placements.
     pub(crate) async fn make_live(
         &mut self,
-        uploads: &[&ReceivedUpload],
+        upload: &ReceivedUpload,
         now: Timestamp,
     ) -> Result<()> {
-        for upload in uploads {
-            check_placements(upload)?;
-        }
-        for piece in pieces(uploads) {
-            let changed = self.execute(set_live(self.dialect(), piece, now)?).await?;
-            if changed != piece.len() as u64 {
-                return Err(Conflict::UploadClosed.into());
-            }
-        }
-        let placements = uploads.iter().flat_map(|upload| {
-            let of_one = upload.placements.iter();
-            of_one.map(|(store, state)| (upload.object_id, store, *state))
-        });
-        let placements: Vec<NewPlacement<'_>> = placements.collect();
-        for piece in pieces(&placements) {
-            self.execute(insert_placements(piece, now)?).await?;
-        }
-        Ok(())
+        let steps = make_live(self.dialect(), &[upload], now)?;
+        self.run(steps).await.map(drop)
     }
 }
 
-fn set_live(dialect: Dialect, uploads: &[&ReceivedUpload], now: Timestamp) -> Result<Statement> {
+/// The steps that do for several uploads what [`Tx::make_live`] does for one.
+pub(crate) fn make_live(
+    dialect: Dialect,
+    uploads: &[&ReceivedUpload],
+    now: Timestamp,
+) -> Result<Vec<Step>> {
+    uploads.iter().try_for_each(|it| check_placements(it))?;
+    let mut steps = Vec::new();
+    for piece in pieces(uploads) {
+        let update = set_live(dialect, piece, now)?;
+        let closed = Conflict::UploadClosed.into();
+        steps.push(Step::changing(update, piece.len() as u64, closed));
+    }
+    let placements = uploads.iter().flat_map(|upload| {
+        let of_one = upload.placements.iter();
+        of_one.map(|(store, state)| (upload.object_id, store, *state))
+    });
+    let placements: Vec<NewPlacement<'_>> = placements.collect();
+    for piece in pieces(&placements) {
+        steps.push(insert_placements(piece, now)?.into());
+    }
+    Ok(steps)
+}
+
+fn set_live(dialect: Dialect, uploads: &[&ReceivedUpload], now: Timestamp) -> Result<Assembled> {
     let (before, after) = dialect.around_bytes();
     let mut update = Assembled::new("UPDATE objects SET state = 'live', live_at = ");
     update.number(now.unix_ms());
@@ -308,7 +319,7 @@ fn set_live(dialect: Dialect, uploads: &[&ReceivedUpload], now: Timestamp) -> Re
         Ok(())
     })?;
     update.push(") v WHERE objects.id = v.column1 AND objects.state = 'receiving'");
-    Ok(update.finish())
+    Ok(update)
 }
 
 fn check_placements(upload: &ReceivedUpload) -> Result<()> {
@@ -336,7 +347,7 @@ fn own_place(upload: &NewUpload) -> Key {
 
 /// Inserts the rows of uploads at these places, unless they are taken, and gives back those that it
 /// inserted.
-pub(crate) fn insert_uploads(uploads: &[(&NewUpload, Key)]) -> Result<Statement> {
+pub(crate) fn insert_uploads(uploads: &[(&NewUpload, Key)]) -> Result<Assembled> {
     let mut insert = Assembled::new(
         "INSERT INTO objects
              (id, key, location, state, content_type, metadata, opened_at, lease_until) VALUES ",
@@ -352,5 +363,5 @@ pub(crate) fn insert_uploads(uploads: &[(&NewUpload, Key)]) -> Result<Statement>
         Ok(())
     })?;
     insert.push(" ON CONFLICT (location) DO NOTHING RETURNING id, location");
-    Ok(insert.finish())
+    Ok(insert)
 }

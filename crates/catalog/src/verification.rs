@@ -4,12 +4,13 @@
 use stockroom_domain::{Key, ObjectId, ObjectState, StoreName, Timestamp};
 
 use crate::Catalog;
+use crate::assembled::Assembled;
 use crate::claims::ClaimedPlacement;
 use crate::error::Result;
 use crate::objects::{ObjectRow, object_columns};
 use crate::placements::{Placement, placement_columns, read_placements};
 use crate::row::{Record, unless_damaged};
-use crate::run::{Assembled, sql, still};
+use crate::run::{sql, still};
 
 /// What is recorded at a location, in whatever state.
 #[derive(Debug, Clone, PartialEq, Eq)]
