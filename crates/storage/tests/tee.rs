@@ -238,7 +238,7 @@ async fn a_store_that_is_slow_to_give_up_holds_up_failures_but_not_the_other_sto
     for local_fails in [false, true] {
         let pair = Pair::new();
         pair.stores[1].set(Faults {
-            write: Some((500_000, ErrorKind::Unavailable)),
+            write: Some((600_000, ErrorKind::Unavailable)),
             abort_takes,
             ..Faults::default()
         });

@@ -37,15 +37,30 @@ pub(super) struct Inner {
 }
 
 impl Inner {
-    pub(super) fn stage(&self, key: &Key, options: &WriteOptions) -> Result<StagedFile> {
-        if !options.content_type.as_deref().is_none_or(is_media_type) {
-            let detail = "a media type is 1 to 255 visible ASCII characters and spaces";
-            return Err(
-                Error::new(&self.name, Operation::Put, ErrorKind::Invalid, detail).about(key),
-            );
+    /// Whether an object can be written like this.
+    pub(super) fn check(&self, key: &Key, options: &WriteOptions) -> Result<()> {
+        if options.content_type.as_deref().is_none_or(is_media_type) {
+            return Ok(());
         }
-        StagedFile::create(&self.folder, &*self.entropy, key)
-            .map_err(|errno| self.error(Operation::Put, Some(key), "make a file", errno))
+        let detail = "a media type is 1 to 255 visible ASCII characters and spaces";
+        Err(Error::new(&self.name, Operation::Put, ErrorKind::Invalid, detail).about(key))
+    }
+
+    /// Appends bytes to a staged file, which is made when there is none yet.
+    pub(super) fn append(
+        &self,
+        key: &Key,
+        staged: Option<StagedFile>,
+        bytes: &[u8],
+    ) -> Result<StagedFile> {
+        let failed = |doing| move |errno| self.error(Operation::Put, Some(key), doing, errno);
+        let mut staged = match staged {
+            Some(staged) => staged,
+            None => StagedFile::create(&self.folder, &*self.entropy, key)
+                .map_err(failed("make a file"))?,
+        };
+        staged.write(bytes).map_err(failed("write the bytes"))?;
+        Ok(staged)
     }
 
     pub(super) fn publish(

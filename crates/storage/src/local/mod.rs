@@ -157,14 +157,15 @@ impl Store for LocalStore {
 
     async fn writer(&self, key: &Key, options: WriteOptions) -> Result<Box<dyn ObjectWriter>> {
         let mut call = self.inner.begin(Operation::Put);
-        let inner = Arc::clone(&self.inner);
-        let (staged_key, checked) = (key.clone(), options.clone());
-        let work = move || inner.stage(&staged_key, &checked);
-        match self.inner.blocking(Operation::Put, Some(key), work).await {
-            Ok(staged) => {
+        match self.inner.check(key, &options) {
+            Ok(()) => {
                 let inner = Arc::clone(&self.inner);
-                let writer = LocalWriter::new(inner, key.clone(), options, staged, call);
-                Ok(Box::new(writer))
+                Ok(Box::new(LocalWriter::new(
+                    inner,
+                    key.clone(),
+                    options,
+                    call,
+                )))
             }
             Err(error) => {
                 call.end(outcome_of(&error));
@@ -179,10 +180,8 @@ impl Store for LocalStore {
         call.sent(bytes.len() as u64);
         let (inner, put_key) = (Arc::clone(&self.inner), key.clone());
         let work = move || {
-            let mut staged = inner.stage(&put_key, &options)?;
-            staged.write(&bytes).map_err(|errno| {
-                inner.error(Operation::Put, Some(&put_key), "write the bytes", errno)
-            })?;
+            inner.check(&put_key, &options)?;
+            let staged = inner.append(&put_key, None, &bytes)?;
             let facts = Facts::of(&bytes);
             let attributes = Attributes::new(&options, &facts);
             inner.publish(&put_key, staged, facts.size_bytes, &attributes)

@@ -322,8 +322,7 @@ fn a_directory_that_was_found_is_synced_before_it_is_used() {
 /// Publishes on this thread, whose syncs can be scripted.
 fn publish_here(inner: &Inner, key: &Key, bytes: &[u8]) -> Result<Written> {
     let options = WriteOptions::default();
-    let mut staged = inner.stage(key, &options)?;
-    staged.write(bytes).unwrap();
+    let staged = inner.append(key, None, bytes)?;
     let facts = Facts::of(bytes);
     let attributes = Attributes::new(&options, &facts);
     inner.publish(key, staged, facts.size_bytes, &attributes)

@@ -37,8 +37,9 @@ pub(super) struct LocalWriter {
 /// Where the file is at the moment.
 #[derive(Debug)]
 enum FileState {
-    /// Here, waiting for bytes.
-    Idle(StagedFile),
+    /// Nowhere: nothing was sent to the disk yet. An object that is a single piece is made and published
+    /// in one step.
+    Unmade,
     /// On a blocking thread that writes a piece.
     Busy(JoinHandle<Piece>),
     /// Gone: published, removed, or lost to an error.
@@ -46,48 +47,42 @@ enum FileState {
 }
 
 /// What comes back from a blocking thread: the buffer is used again.
-type Piece = (Vec<u8>, Result<StagedFile, Errno>);
+type Piece = (Vec<u8>, Result<StagedFile>);
 
 impl LocalWriter {
-    pub(super) fn new(
-        inner: Arc<Inner>,
-        key: Key,
-        options: WriteOptions,
-        staged: StagedFile,
-        call: OpenCall,
-    ) -> Self {
+    pub(super) fn new(inner: Arc<Inner>, key: Key, options: WriteOptions, call: OpenCall) -> Self {
         Self {
             inner,
             key,
             options,
             gathered: Vec::new(),
             spare: Vec::new(),
-            file: FileState::Idle(staged),
+            file: FileState::Unmade,
             call,
         }
     }
 
-    fn error(&self, doing: &'static str, errno: Errno) -> Error {
-        self.inner
-            .error(Operation::Put, Some(&self.key), doing, errno)
-    }
-
-    /// Waits for the piece that is on its way and takes the file. Safe to be given up while it
-    /// waits: nothing is taken before.
-    async fn take_file(&mut self) -> Result<StagedFile> {
+    /// Waits for the piece that is on its way and takes the file, if there is one yet. Safe to be given up while
+    /// it waits: nothing is taken before.
+    async fn take_file(&mut self) -> Result<Option<StagedFile>> {
         let written = match &mut self.file {
             FileState::Busy(task) => Some(task.await),
-            FileState::Idle(_) | FileState::Gone => None,
+            FileState::Unmade | FileState::Gone => None,
         };
         let file = std::mem::replace(&mut self.file, FileState::Gone);
         match (written, file) {
             (Some(Ok((buffer, Ok(staged)))), _) => {
                 self.spare = buffer;
-                Ok(staged)
+                Ok(Some(staged))
             }
-            (Some(Ok((_, Err(errno)))), _) => Err(self.error("write the bytes", errno)),
-            (Some(Err(_)), _) => Err(self.error("write the bytes", Errno::CANCELED)),
-            (None, FileState::Idle(staged)) => Ok(staged),
+            (Some(Ok((_, Err(error)))), _) => Err(error),
+            (Some(Err(_)), _) => Err(self.inner.error(
+                Operation::Put,
+                Some(&self.key),
+                "write the bytes",
+                Errno::CANCELED,
+            )),
+            (None, FileState::Unmade) => Ok(None),
             (None, _) => Err(Error::new(
                 &self.inner.name,
                 Operation::Put,
@@ -100,25 +95,36 @@ impl LocalWriter {
 
     /// Sends what was gathered to the disk, when the piece before is done.
     async fn send_gathered(&mut self) -> Result<()> {
-        let mut staged = self.take_file().await?;
+        let staged = self.take_file().await?;
         let mut piece = std::mem::replace(&mut self.gathered, std::mem::take(&mut self.spare));
+        let (inner, key) = (Arc::clone(&self.inner), self.key.clone());
         self.file = FileState::Busy(spawn_blocking(move || {
-            let written = staged.write(&piece);
+            let written = inner.append(&key, staged, &piece);
             piece.clear();
-            (piece, written.map(|()| staged))
+            (piece, written)
         }));
         Ok(())
     }
 
     /// Sends a big piece to the disk without copying it.
     async fn send_bytes(&mut self, piece: Bytes) -> Result<()> {
-        let mut staged = self.take_file().await?;
+        let staged = self.take_file().await?;
         let spare = std::mem::take(&mut self.spare);
+        let (inner, key) = (Arc::clone(&self.inner), self.key.clone());
         self.file = FileState::Busy(spawn_blocking(move || {
-            let written = staged.write(&piece);
-            (spare, written.map(|()| staged))
+            (spare, inner.append(&key, staged, &piece))
         }));
         Ok(())
+    }
+
+    /// Makes room for so many bytes more, up to a piece. Small objects take no more than twice what they need.
+    fn make_room(&mut self, bytes: usize) {
+        let needed = self.gathered.len() + bytes;
+        if needed > self.gathered.capacity() {
+            let doubled = 2 * self.gathered.capacity();
+            let capacity = needed.max(doubled).min(PIECE_BYTES);
+            self.gathered.reserve_exact(capacity - self.gathered.len());
+        }
     }
 
     async fn take(&mut self, mut bytes: Bytes) -> Result<()> {
@@ -128,8 +134,8 @@ impl LocalWriter {
                 continue;
             }
             let room = PIECE_BYTES - self.gathered.len();
-            self.gathered.reserve_exact(room);
             let piece = bytes.split_to(room.min(bytes.len()));
+            self.make_room(piece.len());
             self.gathered.extend_from_slice(&piece);
             if self.gathered.len() == PIECE_BYTES {
                 self.send_gathered().await?;
@@ -139,15 +145,13 @@ impl LocalWriter {
     }
 
     async fn publish(&mut self, facts: &Facts) -> Result<Written> {
-        let mut staged = self.take_file().await?;
+        let staged = self.take_file().await?;
         let (inner, key) = (Arc::clone(&self.inner), self.key.clone());
         let last = std::mem::take(&mut self.gathered);
         let size_bytes = facts.size_bytes;
         let attributes = Attributes::new(&self.options, facts);
         let work = move || {
-            staged.write(&last).map_err(|errno| {
-                inner.error(Operation::Put, Some(&key), "write the bytes", errno)
-            })?;
+            let staged = inner.append(&key, staged, &last)?;
             inner.publish(&key, staged, size_bytes, &attributes)
         };
         self.inner
@@ -177,21 +181,10 @@ impl ObjectWriter for LocalWriter {
     }
 
     async fn abort(mut self: Box<Self>) {
-        // Without a file, an earlier failure has removed it and was told.
-        if let Ok(staged) = self.take_file().await {
+        // Without a file there never was one, or an earlier failure has removed it and was told.
+        if let Ok(Some(staged)) = self.take_file().await {
             // Removing a big file takes a while.
             spawn_blocking(move || drop(staged)).await.ok();
-        }
-    }
-}
-
-impl Drop for LocalWriter {
-    fn drop(&mut self) {
-        // A file that is being written is removed by the thread that writes it.
-        if let FileState::Idle(staged) = std::mem::replace(&mut self.file, FileState::Gone)
-            && let Ok(runtime) = tokio::runtime::Handle::try_current()
-        {
-            runtime.spawn_blocking(move || drop(staged));
         }
     }
 }
