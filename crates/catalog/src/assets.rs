@@ -15,7 +15,6 @@ use crate::page::{Page, Paged};
 use crate::row::{Record, check_text, to_json, unless_damaged};
 use crate::run::{Tx, sql};
 use crate::steps::Step;
-use crate::together::Joint;
 use crate::uploads::{ReceivedUpload, make_live};
 
 /// A file of a model whose bytes were received.
@@ -144,35 +143,7 @@ impl Catalog {
             assets: assets.to_vec(),
             now,
         };
-        self.recording.join(self, call).await
-    }
-
-    async fn try_record_assets(&self, calls: &[Recording]) -> Result<Vec<Vec<AssetRow>>> {
-        // They came while the one before was recorded, so that their moments hardly differ.
-        let Some(now) = calls.iter().map(|call| call.now).max() else {
-            return Ok(Vec::new());
-        };
-        let assets: Vec<&NewAsset> = calls.iter().flat_map(|call| &call.assets).collect();
-        let uploads: Vec<&ReceivedUpload> = assets.iter().map(|it| &it.upload).collect();
-        let models: BTreeSet<ModelId> = assets.iter().map(|it| it.model_id).collect();
-        let models: Vec<ModelId> = models.into_iter().collect();
-        let mut steps = hold_models(self.dialect, &models, now)?;
-        steps.extend(make_live(self.dialect, &uploads, now)?);
-        steps.extend(insert_assets(&assets, now)?);
-        steps.push(select_listeners(EventKind::AssetCreated).into());
-        let mut tx = self.begin().await?;
-        let mut answers = tx.run(steps).await?;
-        let listeners = read_listeners(&answers.pop().unwrap_or_default())?;
-        let mut rows = read_inserted(&assets, &answers)?.into_iter();
-        if !listeners.is_empty() {
-            let facts = rows.as_slice().iter().map(AssetFacts::from);
-            let events = facts.map(|facts| tx.event(EventKind::AssetCreated, now, &facts));
-            let events = events.collect::<Result<Vec<_>>>()?;
-            tx.tell_all(&listeners, &events).await?;
-        }
-        tx.commit().await?;
-        let of_call = |call: &Recording| rows.by_ref().take(call.assets.len()).collect();
-        Ok(calls.iter().map(of_call).collect())
+        self.together.join(self, call).await
     }
 
     /// The assets of a model that were not deleted, newest first: the newest version of each
@@ -299,6 +270,36 @@ fn asset_of_deleted_model(error: CatalogError) -> CatalogError {
 }
 
 impl Tx {
+    /// Makes the uploads of several calls live and records them as assets; the rows of each call.
+    pub(crate) async fn record_assets(
+        &mut self,
+        calls: &[&Recording],
+    ) -> Result<Vec<Vec<AssetRow>>> {
+        // They came while the one before was recorded, so that their moments hardly differ.
+        let Some(now) = calls.iter().map(|call| call.now).max() else {
+            return Ok(Vec::new());
+        };
+        let assets: Vec<&NewAsset> = calls.iter().flat_map(|call| &call.assets).collect();
+        let uploads: Vec<&ReceivedUpload> = assets.iter().map(|it| &it.upload).collect();
+        let models: BTreeSet<ModelId> = assets.iter().map(|it| it.model_id).collect();
+        let models: Vec<ModelId> = models.into_iter().collect();
+        let mut steps = hold_models(self.dialect(), &models, now)?;
+        steps.extend(make_live(self.dialect(), &uploads, now)?);
+        steps.extend(insert_assets(&assets, now)?);
+        steps.push(select_listeners(EventKind::AssetCreated).into());
+        let mut answers = self.run(steps).await?;
+        let listeners = read_listeners(&answers.pop().unwrap_or_default())?;
+        let mut rows = read_inserted(&assets, &answers)?.into_iter();
+        if !listeners.is_empty() {
+            let facts = rows.as_slice().iter().map(AssetFacts::from);
+            let events = facts.map(|facts| self.event(EventKind::AssetCreated, now, &facts));
+            let events = events.collect::<Result<Vec<_>>>()?;
+            self.tell_all(&listeners, &events).await?;
+        }
+        let of_call = |call: &&Recording| rows.by_ref().take(call.assets.len()).collect();
+        Ok(calls.iter().map(of_call).collect())
+    }
+
     /// Inserts an asset and gives its row back. Its model is held, so nobody else counts versions of it now.
     pub(crate) async fn insert_asset(
         &mut self,
@@ -330,17 +331,6 @@ impl Tx {
 pub(crate) struct Recording {
     assets: Vec<NewAsset>,
     now: Timestamp,
-}
-
-impl Joint for Recording {
-    type Answer = Vec<AssetRow>;
-
-    fn done(
-        catalog: &Catalog,
-        calls: &[Self],
-    ) -> impl Future<Output = Result<Vec<Vec<AssetRow>>>> + Send {
-        catalog.retried(|| catalog.try_record_assets(calls))
-    }
 }
 
 /// The steps that do for several assets, whose models are held, what [`Tx::insert_asset`] does for one.

@@ -10,7 +10,6 @@ use stockroom_domain::{Entropy, SystemEntropy};
 use tokio::sync::Notify;
 
 use crate::address::{Address, make_file};
-use crate::assets::Recording;
 use crate::dialect::Dialect;
 use crate::error::{CatalogError, Result};
 use crate::kept::Views;
@@ -18,7 +17,6 @@ use crate::outbox::Outbox;
 use crate::run::{Spoilt, sql};
 use crate::schema;
 use crate::together::Together;
-use crate::uploads::NewUpload;
 
 /// What Stockroom knows, in a database. Cheap to clone; all clones share their connections.
 #[derive(Clone)]
@@ -31,8 +29,7 @@ pub struct Catalog {
     pub(crate) spoilt: Spoilt,
     pub(crate) outbox: Outbox,
     pub(crate) views: Views,
-    pub(crate) opening: Together<NewUpload>,
-    pub(crate) recording: Together<Recording>,
+    pub(crate) together: Together,
 }
 
 impl fmt::Debug for Catalog {
@@ -201,8 +198,7 @@ impl Catalog {
                 spoilt,
                 outbox,
                 views,
-                opening: Together::default(),
-                recording: Together::default(),
+                together: Together::default(),
             },
             Dialect::Postgres => {
                 let shared = pool(most, options.wait)
@@ -230,8 +226,7 @@ impl Catalog {
                     spoilt,
                     outbox,
                     views,
-                    opening: Together::default(),
-                    recording: Together::default(),
+                    together: Together::default(),
                 }
             }
         }

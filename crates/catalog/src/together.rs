@@ -1,114 +1,224 @@
-//! Together: what several callers want written at the same moment becomes real in one transaction.
+//! Together: what several uploads want written at the same moment becomes real in one transaction.
 //!
-//! SQLite has one writer, and each commit waits for the disk. Whoever comes while another transaction of the same
-//! kind is at work waits for its end, and then one of those who wait does the work of all of them. PostgreSQL
-//! puts commits of many connections together by itself, so each call is a transaction of its own there.
+//! SQLite has one writer, and each commit waits for the disk. Whoever comes while such a transaction is at work waits,
+//! and all who waited become the next one. PostgreSQL puts commits of many connections together by itself, so each call
+//! is a transaction of its own there.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
 use crate::Catalog;
+use crate::assets::{AssetRow, Recording};
 use crate::dialect::Dialect;
 use crate::error::{CatalogError, Result};
+use crate::uploads::{NewUpload, Upload};
 
-/// The most calls that become one transaction, which others that write wait for.
+/// The most calls of a kind that become one transaction, which others that write wait for.
 const MOST: usize = 64;
 
-/// A call that can become real together with others of its kind.
-pub(crate) trait Joint: Clone + Send + Sync + 'static {
-    /// What the caller gets.
-    type Answer: Send + 'static;
+/// The calls that wait for the transaction that is at work. Clones are the same.
+#[derive(Clone, Default)]
+pub(crate) struct Together(Arc<Mutex<Waiting>>);
 
-    /// Makes all of these real in one transaction, or none of them; an answer for each, in their order.
-    fn done(
-        catalog: &Catalog,
-        calls: &[Self],
-    ) -> impl Future<Output = Result<Vec<Self::Answer>>> + Send;
+#[derive(Default)]
+struct Waiting {
+    calls: Calls,
+    /// Whether there is a task that does the work of whoever waits.
+    is_at_work: bool,
 }
 
-/// The calls of one kind that wait for the one that is at work. Clones are the same.
-pub(crate) struct Together<J: Joint>(Arc<Inner<J>>);
-
-struct Inner<J: Joint> {
-    waiting: Mutex<Vec<Waiting<J>>>,
-    /// Held by whoever is at work.
-    turn: Arc<tokio::sync::Mutex<()>>,
+/// Calls of both kinds.
+#[derive(Default)]
+pub(crate) struct Calls {
+    openings: Vec<Call<NewUpload>>,
+    recordings: Vec<Call<Recording>>,
 }
 
-struct Waiting<J: Joint> {
-    call: J,
+pub(crate) struct Call<J: Joint> {
+    wish: J,
     answer: oneshot::Sender<Result<J::Answer>>,
 }
 
-impl<J: Joint> Together<J> {
-    /// Makes a call real, with whatever others there are.
+/// What can become real together with others.
+pub(crate) trait Joint: Sized {
+    /// What the caller gets.
+    type Answer;
+
+    /// The calls of this kind.
+    fn of(calls: &mut Calls) -> &mut Vec<Call<Self>>;
+}
+
+impl Joint for NewUpload {
+    type Answer = Upload;
+
+    fn of(calls: &mut Calls) -> &mut Vec<Call<Self>> {
+        &mut calls.openings
+    }
+}
+
+impl Joint for Recording {
+    type Answer = Vec<AssetRow>;
+
+    fn of(calls: &mut Calls) -> &mut Vec<Call<Self>> {
+        &mut calls.recordings
+    }
+}
+
+impl Together {
+    /// Makes a wish real, with whatever others there are.
     ///
     /// # Errors
     /// Those of the call. One that is refused refuses no other.
-    pub(crate) async fn join(&self, catalog: &Catalog, call: J) -> Result<J::Answer> {
-        if catalog.dialect == Dialect::Postgres {
-            return alone(catalog, &call).await;
-        }
-        let (answer, mut answered) = oneshot::channel();
-        self.waiting().push(Waiting { call, answer });
-        loop {
-            let turn = Arc::clone(&self.0.turn).lock_owned().await;
-            match answered.try_recv() {
-                Ok(answer) => return answer,
-                Err(oneshot::error::TryRecvError::Closed) => return Err(stopped()),
-                Err(oneshot::error::TryRecvError::Empty) => {}
+    pub(crate) async fn join<J: Joint>(&self, catalog: &Catalog, wish: J) -> Result<J::Answer> {
+        let (answer, answered) = oneshot::channel();
+        let call = Call { wish, answer };
+        match catalog.dialect {
+            Dialect::Sqlite => self.enqueue(catalog, call),
+            Dialect::Postgres => {
+                let mut alone = Calls::default();
+                J::of(&mut alone).push(call);
+                work(catalog, alone).await;
             }
-            let some = {
-                let mut waiting = self.waiting();
-                // Of whoever went away before anybody began, nothing becomes real.
-                waiting.retain(|it| !it.answer.is_closed());
-                let count = waiting.len().min(MOST);
-                waiting.drain(..count).collect()
-            };
-            // A task of its own: whoever goes away meanwhile must not take the others along.
-            let catalog = catalog.clone();
-            let work = tokio::spawn(async move {
-                work(&catalog, some).await;
-                drop(turn);
-            });
-            work.await.map_err(|_| stopped())?;
+        }
+        answered.await.map_err(|_| stopped())?
+    }
+
+    /// Has a call worked off in a task: whoever goes away meanwhile must not take the others along.
+    fn enqueue<J: Joint>(&self, catalog: &Catalog, call: Call<J>) {
+        let mut waiting = self.waiting();
+        J::of(&mut waiting.calls).push(call);
+        if !mem::replace(&mut waiting.is_at_work, true) {
+            let at_work = AtWork(Some(self.clone()));
+            tokio::spawn(at_work.work_off(catalog.clone()));
         }
     }
 
-    fn waiting(&self) -> std::sync::MutexGuard<'_, Vec<Waiting<J>>> {
-        let waiting = &self.0.waiting;
-        waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whoever works calls off. When this is dropped before all are done, those who wait get no answer.
+struct AtWork(Option<Together>);
+
+impl AtWork {
+    async fn work_off(mut self, catalog: Catalog) {
+        while let Some(together) = &self.0 {
+            let some = {
+                let mut waiting = together.waiting();
+                let some = waiting.calls.take();
+                waiting.is_at_work = some.len() > 0;
+                some
+            };
+            match some.len() {
+                0 => self.0 = None,
+                _ => work(&catalog, some).await,
+            }
+        }
+    }
+}
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        if let Some(together) = self.0.take() {
+            *together.waiting() = Waiting::default();
+        }
+    }
+}
+
+impl Calls {
+    /// Those who have waited longest. Of whoever went away before anybody began, nothing becomes real.
+    fn take(&mut self) -> Self {
+        Self {
+            openings: taken(&mut self.openings),
+            recordings: taken(&mut self.recordings),
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.openings.len() + self.recordings.len()
+    }
+
+    /// Each by itself.
+    fn split(self) -> impl Iterator<Item = Self> {
+        let openings = self.openings.into_iter().map(|it| Self {
+            openings: vec![it],
+            recordings: Vec::new(),
+        });
+        let recordings = self.recordings.into_iter().map(|it| Self {
+            openings: Vec::new(),
+            recordings: vec![it],
+        });
+        openings.chain(recordings)
+    }
+
+    /// Whoever went away hears nothing of it.
+    fn answer(self, (opened, recorded): (Vec<Upload>, Vec<Vec<AssetRow>>)) {
+        for (call, answer) in self.openings.into_iter().zip(opened) {
+            call.answer.send(Ok(answer)).ok();
+        }
+        for (call, answer) in self.recordings.into_iter().zip(recorded) {
+            call.answer.send(Ok(answer)).ok();
+        }
+    }
+
+    /// Gives the error to the only one.
+    fn refuse(self, error: CatalogError) {
+        if let Some(call) = self.openings.into_iter().next() {
+            call.answer.send(Err(error)).ok();
+        } else if let Some(call) = self.recordings.into_iter().next() {
+            call.answer.send(Err(error)).ok();
+        }
+    }
+}
+
+fn taken<J: Joint>(waiting: &mut Vec<Call<J>>) -> Vec<Call<J>> {
+    waiting.retain(|it| !it.answer.is_closed());
+    let count = waiting.len().min(MOST);
+    waiting.drain(..count).collect()
 }
 
 /// Does the work of all of them. Whose call is refused alone gets the refusal; whether anything was made
 /// real is unknown to all of them when the database fails.
-async fn work<J: Joint>(catalog: &Catalog, some: Vec<Waiting<J>>) {
-    let calls: Vec<J> = some.iter().map(|it| it.call.clone()).collect();
-    let error = match J::done(catalog, &calls).await {
-        Ok(answers) => {
-            for (waiting, answer) in some.into_iter().zip(answers) {
-                // Whoever went away hears nothing of it.
-                let _ = waiting.answer.send(Ok(answer));
-            }
-            return;
-        }
+async fn work(catalog: &Catalog, calls: Calls) {
+    let error = match catalog.retried(|| catalog.try_write_together(&calls)).await {
+        Ok(answers) => return calls.answer(answers),
         Err(error) => error,
     };
-    for waiting in some {
-        let answer = match again(&error) {
-            Some(error) => Err(error),
-            None => alone(catalog, &waiting.call).await,
-        };
-        let _ = waiting.answer.send(answer);
+    if calls.len() == 1 {
+        return calls.refuse(error);
+    }
+    for call in calls.split() {
+        match again(&error) {
+            Some(error) => call.refuse(error),
+            None => Box::pin(work(catalog, call)).await,
+        }
     }
 }
 
-async fn alone<J: Joint>(catalog: &Catalog, call: &J) -> Result<J::Answer> {
-    let answers = J::done(catalog, std::slice::from_ref(call)).await?;
-    answers.into_iter().next().ok_or_else(stopped)
+impl Catalog {
+    /// Makes all of these real in one transaction, or none of them; an answer for each, in their order.
+    async fn try_write_together(&self, calls: &Calls) -> Result<(Vec<Upload>, Vec<Vec<AssetRow>>)> {
+        let openings: Vec<&NewUpload> = calls.openings.iter().map(|it| &it.wish).collect();
+        let recordings: Vec<&Recording> = calls.recordings.iter().map(|it| &it.wish).collect();
+        let mut tx = self.begin().await?;
+        let recorded = match recordings.is_empty() {
+            true => Vec::new(),
+            false => tx.record_assets(&recordings).await?,
+        };
+        let opened = match openings.is_empty() {
+            true => Vec::new(),
+            false => tx.open_uploads(&openings).await?,
+        };
+        match recordings.is_empty() {
+            true => tx.commit_unnoticed().await?,
+            false => tx.commit().await?,
+        }
+        Ok((opened, recorded))
+    }
 }
 
 /// The same error for another caller, when it may have come after the commit: then nobody may try again.
@@ -129,23 +239,8 @@ const fn stopped() -> CatalogError {
     CatalogError::Unavailable(sqlx::Error::WorkerCrashed)
 }
 
-impl<J: Joint> Clone for Together<J> {
-    fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
-    }
-}
-
-impl<J: Joint> Default for Together<J> {
-    fn default() -> Self {
-        Self(Arc::new(Inner {
-            waiting: Mutex::default(),
-            turn: Arc::default(),
-        }))
-    }
-}
-
-impl<J: Joint> fmt::Debug for Together<J> {
+impl fmt::Debug for Together {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} waiting", self.waiting().len())
+        write!(f, "{} waiting", self.waiting().calls.len())
     }
 }

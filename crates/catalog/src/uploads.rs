@@ -28,7 +28,6 @@ use crate::placements::{NewPlacement, insert_placements};
 use crate::row::{Record, check_text, to_json, to_number};
 use crate::run::{Tx, sql};
 use crate::steps::Step;
-use crate::together::Joint;
 
 /// An upload that is about to begin.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,38 +103,7 @@ impl Catalog {
             check_text("metadata", name)?;
             check_text("metadata", value)?;
         }
-        self.opening.join(self, upload).await
-    }
-
-    /// Opens several uploads, each at its key or at a place of its own.
-    async fn try_open_uploads(&self, uploads: &[NewUpload]) -> Result<Vec<Upload>> {
-        let mut tx = self.begin().await?;
-        // The constraint on locations decides, so that two uploads cannot both get the key's place.
-        let mut opened: BTreeMap<ObjectId, Key> = BTreeMap::new();
-        for location in [|upload: &NewUpload| upload.key.clone(), own_place] {
-            let left = uploads
-                .iter()
-                .filter(|it| !opened.contains_key(&it.object_id));
-            let places: Vec<(&NewUpload, Key)> = left.map(|it| (it, location(it))).collect();
-            for piece in pieces(&places) {
-                let inserted = tx.run([insert_uploads(piece)?.into()]).await?;
-                for row in inserted.iter().flatten() {
-                    let row = Record::new(row, "objects", "id");
-                    opened.insert(row.parsed("id")?, row.parsed("location")?);
-                }
-            }
-        }
-        let uploads = uploads.iter().map(|upload| {
-            Ok(Upload {
-                object_id: upload.object_id,
-                key: upload.key.clone(),
-                location: opened.remove(&upload.object_id).ok_or(Conflict::Id)?,
-            })
-        });
-        // Before the commit: when one has no place, none is open, and each is tried alone.
-        let uploads = uploads.collect::<Result<Vec<Upload>>>()?;
-        tx.commit_unnoticed().await?;
-        Ok(uploads)
+        self.together.join(self, upload).await
     }
 
     /// Keeps the sweep away from an upload until `lease_until`. Call it while bytes arrive.
@@ -255,15 +223,39 @@ impl Catalog {
     }
 }
 
-impl Joint for NewUpload {
-    type Answer = Upload;
-
-    fn done(catalog: &Catalog, calls: &[Self]) -> impl Future<Output = Result<Vec<Upload>>> + Send {
-        catalog.retried(|| catalog.try_open_uploads(calls))
-    }
-}
-
 impl Tx {
+    /// Opens several uploads, each at its key or at a place of its own.
+    ///
+    /// # Errors
+    /// [`Conflict::Id`] when one has no place; then none is open.
+    pub(crate) async fn open_uploads(&mut self, uploads: &[&NewUpload]) -> Result<Vec<Upload>> {
+        // The constraint on locations decides, so that two uploads cannot both get the key's place.
+        let mut opened: BTreeMap<ObjectId, Key> = BTreeMap::new();
+        for location in [|upload: &NewUpload| upload.key.clone(), own_place] {
+            let left = uploads
+                .iter()
+                .filter(|it| !opened.contains_key(&it.object_id));
+            let places: Vec<(&NewUpload, Key)> = left.map(|it| (*it, location(it))).collect();
+            let inserts = pieces(&places).map(|it| insert_uploads(it).map(Step::from));
+            let inserts = inserts.collect::<Result<Vec<Step>>>()?;
+            if inserts.is_empty() {
+                break;
+            }
+            for row in self.run(inserts).await?.iter().flatten() {
+                let row = Record::new(row, "objects", "id");
+                opened.insert(row.parsed("id")?, row.parsed("location")?);
+            }
+        }
+        let uploads = uploads.iter().map(|upload| {
+            Ok(Upload {
+                object_id: upload.object_id,
+                key: upload.key.clone(),
+                location: opened.remove(&upload.object_id).ok_or(Conflict::Id)?,
+            })
+        });
+        uploads.collect()
+    }
+
     /// The step of a received upload to a live object, with its placements.
     pub(crate) async fn make_live(
         &mut self,
