@@ -14,6 +14,7 @@ use crate::dialect::Dialect;
 use crate::error::{CatalogError, Result};
 use crate::kept::Views;
 use crate::outbox::Outbox;
+use crate::readers::Readers;
 use crate::run::{Spoilt, sql};
 use crate::schema;
 use crate::together::Together;
@@ -22,8 +23,8 @@ use crate::together::Together;
 #[derive(Clone)]
 pub struct Catalog {
     pub(crate) dialect: Dialect,
-    /// Several connections that only read. On PostgreSQL the same pool as `writers`.
-    pub(crate) readers: AnyPool,
+    /// Several connections that only read. On PostgreSQL those of `writers`.
+    pub(crate) readers: Readers,
     /// On SQLite exactly one connection, so that writers queue here, in order, and not in SQLite.
     pub(crate) writers: AnyPool,
     pub(crate) spoilt: Spoilt,
@@ -181,11 +182,12 @@ impl Catalog {
         match dialect {
             Dialect::Sqlite => Self {
                 dialect,
-                readers: pool(most, options.wait)
-                    .after_connect(move |connection, _| {
-                        Box::pin(raw(connection, dialect.reader_session()))
-                    })
-                    .connect_lazy_with(driver_options.clone()),
+                readers: Readers::of_file(
+                    driver_options.clone(),
+                    dialect.reader_session(),
+                    most,
+                    options.wait,
+                ),
                 writers: pool(1, options.wait)
                     .after_connect(move |connection, _| {
                         Box::pin(raw(connection, dialect.writer_session()))
@@ -221,7 +223,7 @@ impl Catalog {
                     .connect_lazy_with(driver_options.clone());
                 Self {
                     dialect,
-                    readers: shared.clone(),
+                    readers: Readers::Shared(shared.clone()),
                     writers: shared,
                     spoilt,
                     outbox,
@@ -285,9 +287,10 @@ fn unreachable_while_opening(error: CatalogError) -> CatalogError {
 mod tests {
     use super::*;
     use sqlx::Row;
+    use sqlx::any::AnyRow;
 
-    async fn pragma(pool: &AnyPool, text: &'static str) -> String {
-        let row = sqlx::query(text).fetch_one(pool).await.unwrap();
+    async fn pragma(row: impl Future<Output = sqlx::Result<Option<AnyRow>>>) -> String {
+        let row = row.await.unwrap().unwrap();
         row.try_get::<String, _>(0)
             .or_else(|_| row.try_get::<i64, _>(0).map(|number| number.to_string()))
             .unwrap()
@@ -308,13 +311,13 @@ mod tests {
             ("PRAGMA foreign_keys", "1"),
             ("PRAGMA busy_timeout", "10000"),
         ] {
-            assert_eq!(pragma(&catalog.writers, text).await, expected, "{text}");
+            let said = sql(text).fetch_optional(&catalog.writers);
+            assert_eq!(pragma(said).await, expected, "{text}");
         }
-        assert_eq!(pragma(&catalog.readers, "PRAGMA query_only").await, "1");
+        let said = catalog.readers.fetch_optional(sql("PRAGMA query_only"));
+        assert_eq!(pragma(said).await, "1");
         assert_eq!(catalog.writers.options().get_max_connections(), 1);
-        let written = sqlx::query("DELETE FROM meta")
-            .execute(&catalog.readers)
-            .await;
+        let written = catalog.readers.fetch_all(sql("DELETE FROM meta")).await;
         assert!(written.is_err());
     }
 }

@@ -38,6 +38,7 @@ mod outbox;
 mod page;
 mod placements;
 mod purchases;
+mod readers;
 mod reading;
 mod restore;
 mod retire;

@@ -46,16 +46,16 @@ const FIRST_PAUSE: Duration = Duration::from_millis(5);
 impl Catalog {
     /// All rows of a statement that only reads.
     pub(crate) async fn fetch_all(&self, statement: Statement) -> Result<Vec<AnyRow>> {
-        statement
-            .fetch_all(&self.readers)
+        self.readers
+            .fetch_all(statement)
             .await
             .map_err(|error| self.dialect.error(error))
     }
 
     /// The first row of a statement that only reads.
     pub(crate) async fn fetch_optional(&self, statement: Statement) -> Result<Option<AnyRow>> {
-        statement
-            .fetch_optional(&self.readers)
+        self.readers
+            .fetch_optional(statement)
             .await
             .map_err(|error| self.dialect.error(error))
     }
