@@ -2,8 +2,11 @@
 # A PostgreSQL cluster for one run: own folder, loopback only, random port and password, gone afterwards. The
 # system's own clusters are never touched. Needs common.sh.
 
-# start_postgres [OPTION...]: leaves the address of an empty database in $postgres_url, or returns false with the
-# reason in $postgres_problem. The options go to the server, such as -c shared_buffers=1GB.
+# What the server is told beside the rest, such as -c shared_buffers=1GB.
+postgres_options=()
+
+# start_postgres: leaves the address of an empty database in $postgres_url, or returns false with the
+# reason in $postgres_problem.
 start_postgres() {
     postgres_problem=""
     postgres_bin=$(find_postgres) || {
@@ -42,7 +45,8 @@ start_postgres() {
     # The data need not outlive the run, so nothing waits for the disk.
     start_backend "$log" INT ${as[@]+"${as[@]}"} "$postgres_bin/postgres" -D "$folder/data" \
         -c listen_addresses=127.0.0.1 -c port="$port" -c unix_socket_directories="$folder" \
-        -c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=200 "$@"
+        -c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=200 \
+        ${postgres_options[@]+"${postgres_options[@]}"}
     wait_until 30 "$backend_pid" env PGPASSWORD="$password" PGCONNECT_TIMEOUT=5 \
         "$postgres_bin/psql" --host=127.0.0.1 --port="$port" --username=stockroom --dbname=postgres \
         --no-psqlrc --command='CREATE DATABASE stockroom' || {
