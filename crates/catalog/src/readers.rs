@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use sqlx::any::{AnyConnectOptions, AnyRow};
 use sqlx::{AnyConnection, AnyPool, ConnectOptions as _, Connection as _};
-use tokio::sync::Semaphore;
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::run::Statement;
 
@@ -27,8 +28,9 @@ pub(crate) struct OfFile {
     session: &'static str,
     /// How long to wait until one is free.
     wait: Duration,
-    /// One for each that may be at work.
-    free: Semaphore,
+    /// How many may be at work, and one permit for each.
+    most: u32,
+    free: Arc<Semaphore>,
     /// The one that was used last is taken first.
     idle: Mutex<Vec<AnyConnection>>,
 }
@@ -45,7 +47,8 @@ impl Readers {
             options,
             session,
             wait,
-            free: Semaphore::new(most as usize),
+            most,
+            free: Arc::new(Semaphore::new(most as usize)),
             idle: Mutex::default(),
         }))
     }
@@ -75,7 +78,7 @@ impl Readers {
         }
     }
 
-    /// Ends those that are idle; those at work end when they are done.
+    /// Ends all of them, once they are idle.
     pub(crate) async fn close(&self) {
         match self {
             Self::Shared(pool) => pool.close().await,
@@ -85,23 +88,28 @@ impl Readers {
 }
 
 impl OfFile {
-    /// Reads with a connection. One that failed, or whose caller went away in the middle, is not used again.
     async fn with<T>(
         &self,
         read: impl AsyncFnOnce(&mut AnyConnection) -> sqlx::Result<T>,
     ) -> sqlx::Result<T> {
-        let permit = tokio::time::timeout(self.wait, self.free.acquire()).await;
-        let _permit = permit
+        let permit = Arc::clone(&self.free).acquire_owned();
+        let permit = tokio::time::timeout(self.wait, permit).await;
+        let permit = permit
             .map_err(|_| sqlx::Error::PoolTimedOut)?
             .map_err(|_| sqlx::Error::PoolClosed)?;
         let idle = self.idle().pop();
-        let mut connection = match idle {
+        let connection = match idle {
             Some(connection) => connection,
             None => self.connect().await?,
         };
-        let read = read(&mut connection).await?;
-        if !self.free.is_closed() {
+        let mut at_work = AtWork(Some((connection, permit)));
+        let Some((connection, _)) = &mut at_work.0 else {
+            return Err(sqlx::Error::PoolClosed);
+        };
+        let read = read(connection).await?;
+        if let Some((connection, permit)) = at_work.0.take() {
             self.idle().push(connection);
+            drop(permit);
         }
         Ok(read)
     }
@@ -113,6 +121,8 @@ impl OfFile {
     }
 
     async fn close(&self) {
+        // Whoever asks meanwhile waits behind this and is refused. It fails when somebody else ends them.
+        let _all = self.free.acquire_many(self.most).await;
         self.free.close();
         let idle = std::mem::take(&mut *self.idle());
         for connection in idle {
@@ -123,6 +133,23 @@ impl OfFile {
 
     fn idle(&self) -> MutexGuard<'_, Vec<AnyConnection>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A connection that reads. One that failed, or whose caller went away, is not used again; others may take its place
+/// only when its thread is done, which reads on to the end of the statement.
+struct AtWork(Option<(AnyConnection, OwnedSemaphorePermit)>);
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        if let Some((connection, permit)) = self.0.take()
+            && let Ok(runtime) = Handle::try_current()
+        {
+            runtime.spawn(async move {
+                connection.close().await.ok();
+                drop(permit);
+            });
+        }
     }
 }
 
@@ -178,5 +205,20 @@ mod tests {
         assert_eq!(idle(&readers), 0);
         let refused = readers.fetch_all(sql("SELECT 1")).await;
         assert!(matches!(refused, Err(sqlx::Error::PoolClosed)));
+    }
+    #[tokio::test]
+    async fn a_place_is_taken_until_the_statement_of_whoever_went_away_has_ended() {
+        const LONG: &str =
+            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 3000000)
+            SELECT max(i) FROM n";
+        let folder = tempfile::tempdir().unwrap();
+        let readers = readers(&folder, 1);
+        let long = readers.fetch_all(sql(LONG));
+        let gone = tokio::time::timeout(Duration::from_millis(20), long).await;
+        assert!(gone.is_err());
+        let refused = readers.fetch_all(sql("SELECT 1")).await;
+        assert!(matches!(refused, Err(sqlx::Error::PoolTimedOut)));
+        while readers.fetch_all(sql("SELECT 1")).await.is_err() {}
+        assert_eq!(idle(&readers), 1);
     }
 }
