@@ -14,7 +14,7 @@ help:
 	@echo 'make audit     known vulnerabilities of the dependencies (needs GitHub)'
 	@echo 'make bench     what uploads, signed URLs, receipts and two stores cost, and Stockroom beside Express, nginx, rclone and s5cmd'
 	@echo 'make bench-micro  hashing, signing, the gate, ranges, format checks and writing, by Criterion'
-	@echo 'make bench-scale  10,000,000 objects beside 100,000 on SQLite and PostgreSQL; takes 15 GB and half an hour'
+	@echo 'make bench-scale  10,000,000 objects beside 100,000 on SQLite and PostgreSQL; takes 15 GB and a quarter of an hour'
 	@echo 'make bench-check  measures beside Express and nginx again, and names what fell behind docs/performance.json'
 
 # The development profile: nothing is optimised but hashing, so the first start comes soonest, and `make test` uses the

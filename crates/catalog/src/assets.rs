@@ -283,8 +283,9 @@ impl Tx {
         let uploads: Vec<&ReceivedUpload> = assets.iter().map(|it| &it.upload).collect();
         let models: BTreeSet<ModelId> = assets.iter().map(|it| it.model_id).collect();
         let models: Vec<ModelId> = models.into_iter().collect();
-        let mut steps = hold_models(self.dialect(), &models, now)?;
-        steps.extend(make_live(self.dialect(), &uploads, now)?);
+        // By themselves: a text for each number of models and of uploads would be too many.
+        self.run(hold_models(self.dialect(), &models, now)?).await?;
+        let mut steps = make_live(self.dialect(), &uploads, now)?;
         steps.extend(insert_assets(&assets, now)?);
         steps.push(select_listeners(EventKind::AssetCreated).into());
         let mut answers = self.run(steps).await?;

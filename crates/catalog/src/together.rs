@@ -16,8 +16,9 @@ use crate::dialect::Dialect;
 use crate::error::{CatalogError, Result};
 use crate::uploads::{NewUpload, Upload};
 
-/// The most calls of a kind that become one transaction, which others that write wait for.
-const MOST: usize = 64;
+/// The most calls of a kind that become one transaction, which others that write wait for. The driver keeps 100 texts
+/// of statements, of which each number of calls needs some.
+const MOST: usize = 32;
 
 /// The calls that wait for the transaction that is at work. Clones are the same.
 #[derive(Clone, Default)]
@@ -88,9 +89,13 @@ impl Together {
 
     /// Has a call worked off in a task: whoever goes away meanwhile must not take the others along.
     fn enqueue<J: Joint>(&self, catalog: &Catalog, call: Call<J>) {
-        let mut waiting = self.waiting();
-        J::of(&mut waiting.calls).push(call);
-        if !mem::replace(&mut waiting.is_at_work, true) {
+        let is_at_work = {
+            let mut waiting = self.waiting();
+            J::of(&mut waiting.calls).push(call);
+            mem::replace(&mut waiting.is_at_work, true)
+        };
+        // A runtime that ends drops the task at once, which locks as well.
+        if !is_at_work {
             let at_work = AtWork(Some(self.clone()));
             tokio::spawn(at_work.work_off(catalog.clone()));
         }

@@ -118,8 +118,8 @@ impl LocalStore {
         call.end_with(self.inner.blocking(Operation::Probe, None, work).await)
     }
 
-    /// The files of all uploads that are not finished, also those that a crash left behind. There
-    /// are as many as uploads at the moment, and few more.
+    /// The files of all uploads that are not finished and had more than a piece of bytes, also those that a crash
+    /// left behind. There are no more than uploads at the moment, and few that were left.
     ///
     /// # Errors
     /// When the staging folder cannot be read.
