@@ -10,7 +10,8 @@ use crate::row::Record;
 use crate::run::sql;
 
 impl Catalog {
-    /// Takes copies on a store that are `present`, to read them: those of them that nobody else reads.
+    /// Takes copies on a store that are `present`, to read them: those of them that nobody else reads, or has
+    /// read since `listed_at`, when the caller asked which there are.
     /// Until `lease_until` nobody else is given them here; a program that dies needs do nothing, and one
     /// that needs longer calls [`Catalog::keep_reads`]. Who has taken one for longer than that is no
     /// reader of this kind ([`Catalog::claim_unverified`]), and may read it at the same time.
@@ -21,6 +22,7 @@ impl Catalog {
         &self,
         store: &StoreName,
         objects: &[ObjectId],
+        listed_at: Timestamp,
         now: Timestamp,
         lease_until: Timestamp,
     ) -> Result<Vec<ObjectId>> {
@@ -30,6 +32,8 @@ impl Catalog {
         let rows = self
             .retried(|| async {
                 let mut update = leased(store, objects, lease_until);
+                update.push(" AND coalesce(verified_at, 0) < ");
+                update.number(listed_at.unix_ms());
                 update.push(" AND (next_attempt_at <= ");
                 update.number(now.unix_ms());
                 update.push(" OR next_attempt_at > ");

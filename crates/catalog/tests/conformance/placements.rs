@@ -391,6 +391,7 @@ async fn a_copy_is_read_by_one_of_many(lab: &Lab) {
         ids.push(lab.put(&format!("models/{n}")).await.object.id);
     }
     let (now, lease_until) = (lab.now(), lab.after(30));
+    let listed_at = lab.after(1);
     // Who scrubs has taken one for an hour, which keeps nobody from reading it.
     let scrubbed = catalog
         .claim_unverified(&s3, lab.now(), lab.now(), lab.after(3_600), 1)
@@ -400,7 +401,9 @@ async fn a_copy_is_read_by_one_of_many(lab: &Lab) {
     let claims = race(|_| {
         let (catalog, s3, ids) = (catalog.clone(), s3.clone(), ids.clone());
         async move {
-            let claimed = catalog.claim_reads(&s3, &ids, now, lease_until).await;
+            let claimed = catalog
+                .claim_reads(&s3, &ids, listed_at, now, lease_until)
+                .await;
             claimed.unwrap()
         }
     })
@@ -413,7 +416,8 @@ async fn a_copy_is_read_by_one_of_many(lab: &Lab) {
         .keep_reads(&s3, &ids[..1], lab.after(60))
         .await
         .unwrap();
-    let again = catalog.claim_reads(&s3, &ids, later, lab.after(90)).await;
+    let claim = catalog.claim_reads(&s3, &ids, listed_at, later, lab.after(90));
+    let again = claim.await;
     let mut again = again.unwrap();
     again.sort_unstable();
     assert_eq!(again, ids[1..3], "one is kept");
@@ -422,6 +426,11 @@ async fn a_copy_is_read_by_one_of_many(lab: &Lab) {
     for id in &ids[..3] {
         let row = &catalog.placements_of(*id).await.unwrap()[1];
         assert_eq!((row.verified_at, row.next_attempt_at), (Some(later), later));
+    }
+    // Somebody who asked before they were read does not read them once more.
+    for (listed_at, count) in [(listed_at, 0), (lab.after(32), 3)] {
+        let claim = catalog.claim_reads(&s3, &ids, listed_at, lab.after(33), lab.after(90));
+        assert_eq!(claim.await.unwrap().len(), count, "{listed_at}");
     }
 }
 

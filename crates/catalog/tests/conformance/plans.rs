@@ -686,7 +686,10 @@ async fn call_placements(lab: &Lab, object: &ObjectRow) {
     (step.from, step.to) = (suspect, PlacementState::Present);
     catalog.step_placement(step, now).await.unwrap();
     catalog.note_verified(object.id, s3, now).await.unwrap();
-    catalog.claim_reads(s3, &together, now, now).await.unwrap();
+    catalog
+        .claim_reads(s3, &together, now, now, now)
+        .await
+        .unwrap();
     catalog.keep_reads(s3, &together, now).await.unwrap();
     catalog
         .note_unreadable(object.id, s3, "x", now)

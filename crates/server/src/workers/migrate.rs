@@ -269,6 +269,7 @@ async fn cover(
     }
     let limit = u32::try_from(free).unwrap_or(u32::MAX);
     let begun_after = place.after;
+    let listed_at = app.clock.now();
     let uncovered = app
         .catalog
         .uncovered(migration, wanted, begun_after, limit)
@@ -300,7 +301,7 @@ async fn cover(
         app.engine_bell.notify_one();
     }
     let unread = unread.into_iter().map(|it| it.object).collect();
-    let seen = read_back(app, migration, &store, unread).await?;
+    let seen = read_back(app, migration, &store, unread, listed_at).await?;
     if let Some(first) = seen.not_begun {
         let before = ids.into_iter().take_while(|id| *id != first);
         place.after = before.last().or(begun_after);

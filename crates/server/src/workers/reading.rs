@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stockroom_catalog::{CatalogError, MigrationRow, ObjectRow};
-use stockroom_domain::ObjectId;
+use stockroom_domain::{ObjectId, Timestamp};
 use stockroom_storage::{Error, GuardedStore, Store as _};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
@@ -42,16 +42,19 @@ pub(super) struct Seen {
     pub(super) found_damage: bool,
 }
 
-/// Reads copies on a store in this order, and notes how they are.
+/// Reads copies on a store in this order, and notes how they are. Those that others have read since
+/// `listed_at`, when it was asked which there are, are left alone.
 pub(super) async fn read_back(
     app: &App,
     migration: &MigrationRow,
     store: &Arc<GuardedStore>,
     unread: Vec<ObjectRow>,
+    listed_at: Timestamp,
 ) -> Result<Seen, CatalogError> {
     let mut round = Round {
         app,
         store,
+        listed_at,
         pace: app.migration_pace.of(Some(migration.id)),
         held: BTreeMap::new(),
         matched: Vec::new(),
@@ -65,6 +68,7 @@ pub(super) async fn read_back(
 struct Round<'a> {
     app: &'a App,
     store: &'a Arc<GuardedStore>,
+    listed_at: Timestamp,
     pace: Option<Arc<Pace>>,
     /// What is ours to read, with the time at which the claim was made or renewed.
     held: BTreeMap<ObjectId, Instant>,
@@ -117,7 +121,13 @@ impl Round<'_> {
         let claimed = self
             .app
             .catalog
-            .claim_reads(self.store.name(), &ids, now, lease::until(now))
+            .claim_reads(
+                self.store.name(),
+                &ids,
+                self.listed_at,
+                now,
+                lease::until(now),
+            )
             .await?;
         let at = Instant::now();
         self.held.extend(claimed.into_iter().map(|id| (id, at)));
