@@ -13,7 +13,7 @@ impl Catalog {
     /// Takes copies on a store that are `present`, to read them: those of them that nobody else reads, or has
     /// read since `listed_at`, when the caller asked which there are.
     /// Until `lease_until` nobody else is given them here; a program that dies needs do nothing, and one
-    /// that needs longer calls [`Catalog::keep_reads`]. Who has taken one for longer than that is no
+    /// that needs longer calls [`Catalog::keep_reads`]. Who has taken one for more than twice as long is no
     /// reader of this kind ([`Catalog::claim_unverified`]), and may read it at the same time.
     ///
     /// # Errors
@@ -29,6 +29,8 @@ impl Catalog {
         if objects.is_empty() {
             return Ok(Vec::new());
         }
+        // Somebody who looked at the clock after this caller may have come to the database before.
+        let longest = lease_until.after(lease_until.since(now));
         let rows = self
             .retried(|| async {
                 let mut update = leased(store, objects, lease_until);
@@ -37,7 +39,7 @@ impl Catalog {
                 update.push(" AND (next_attempt_at <= ");
                 update.number(now.unix_ms());
                 update.push(" OR next_attempt_at > ");
-                update.number(lease_until.unix_ms());
+                update.number(longest.unix_ms());
                 update.push(") RETURNING object_id");
                 let mut tx = self.begin().await?;
                 let rows = tx.fetch_all(update.finish()).await?;

@@ -390,7 +390,7 @@ async fn a_copy_is_read_by_one_of_many(lab: &Lab) {
     for n in 0..4 {
         ids.push(lab.put(&format!("models/{n}")).await.object.id);
     }
-    let (now, lease_until) = (lab.now(), lab.after(30));
+    let (now, lease_until) = (lab.after(2), lab.after(32));
     let listed_at = lab.after(1);
     // Who scrubs has taken one for an hour, which keeps nobody from reading it.
     let scrubbed = catalog
@@ -411,7 +411,13 @@ async fn a_copy_is_read_by_one_of_many(lab: &Lab) {
     let mut claimed = claims.concat();
     claimed.sort_unstable();
     assert_eq!(claimed, ids[..3], "each once, and none that is doubted");
-    let later = lab.after(31);
+    let slow = catalog.claim_reads(&s3, &ids, listed_at, lab.now(), lab.after(30));
+    assert_eq!(
+        slow.await.unwrap(),
+        [],
+        "it looked at the clock before them"
+    );
+    let later = lab.after(33);
     catalog
         .keep_reads(&s3, &ids[..1], lab.after(60))
         .await
@@ -428,8 +434,8 @@ async fn a_copy_is_read_by_one_of_many(lab: &Lab) {
         assert_eq!((row.verified_at, row.next_attempt_at), (Some(later), later));
     }
     // Somebody who asked before they were read does not read them once more.
-    for (listed_at, count) in [(listed_at, 0), (lab.after(32), 3)] {
-        let claim = catalog.claim_reads(&s3, &ids, listed_at, lab.after(33), lab.after(90));
+    for (listed_at, count) in [(listed_at, 0), (lab.after(34), 3)] {
+        let claim = catalog.claim_reads(&s3, &ids, listed_at, lab.after(35), lab.after(90));
         assert_eq!(claim.await.unwrap().len(), count, "{listed_at}");
     }
 }
