@@ -210,14 +210,8 @@ impl Catalog {
         let openings: Vec<&NewUpload> = calls.openings.iter().map(|it| &it.wish).collect();
         let recordings: Vec<&Recording> = calls.recordings.iter().map(|it| &it.wish).collect();
         let mut tx = self.begin().await?;
-        let recorded = match recordings.is_empty() {
-            true => Vec::new(),
-            false => tx.record_assets(&recordings).await?,
-        };
-        let opened = match openings.is_empty() {
-            true => Vec::new(),
-            false => tx.open_uploads(&openings).await?,
-        };
+        let recorded = tx.record_assets(&recordings).await?;
+        let opened = tx.open_uploads(&openings).await?;
         match recordings.is_empty() {
             true => tx.commit_unnoticed().await?,
             false => tx.commit().await?,
