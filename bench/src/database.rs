@@ -26,14 +26,6 @@ impl Database {
         Self::File(folder.join(FILE))
     }
 
-    /// What it is called in tables.
-    pub(crate) const fn name(&self) -> &'static str {
-        match self {
-            Self::File(_) => "SQLite",
-            Self::Server(_) => "PostgreSQL",
-        }
-    }
-
     /// Runs statements, all of which have to succeed.
     pub(crate) fn tell(&self, peers: &Peers, statements: &str) -> Outcome<()> {
         let mut command = match self {
@@ -62,7 +54,10 @@ impl Database {
         let status = child.wait()?;
         match status.success() {
             true => Ok(()),
-            false => Err(format!("statements for {} ended with {status}", self.name()).into()),
+            false => {
+                let program = command.get_program().display();
+                Err(format!("{program} ended with {status}").into())
+            }
         }
     }
 

@@ -57,12 +57,7 @@ fn row(table: &mut Table, how: &str, count: u64, taken: Taken) {
 fn over_http(bench: &Bench, shop: &Shop, count: u64) -> Outcome<Taken> {
     let key = shop.key(&bench.stockroom.program, "operator", None)?;
     let address = free_address()?;
-    let mut command = shop.command(&bench.stockroom.program, None);
-    command
-        .arg("serve")
-        .env("LISTEN", address.to_string())
-        // Nothing is to be read in the background: there are no bytes.
-        .env("SCRUB_LOCAL_BYTES_PER_DAY", "off");
+    let mut command = shop.serve(&bench.stockroom.program, None, address);
     let server = Server::start(&mut command, address)?;
     let mut connection = Connection::open(address, &key)?;
     let cpu_before = measure::cpu(server.pid())?;

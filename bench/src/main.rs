@@ -10,8 +10,9 @@
 //! `samples.rs` makes medians, `table.rs` and `page.rs` write them down, `machine.rs` says where,
 //! `shop.rs` and `database.rs` make what a Stockroom knows and keeps. What is measured is in a room of its own each:
 //! `migration/` is what moving a shop to a bucket costs, `listing.rs` what a list of all objects does,
-//! `serving/` what downloads, uploads and signed URLs do, and `scale/` what a large catalog costs. `wrk.rs` and `http.rs` are the clients. `figures.rs`
-//! keeps what was seen for programs, `check.rs` compares it with what is seen now, `chart.rs` draws it.
+//! `serving/` what downloads, uploads and signed URLs do, and `scale/` what a large catalog costs. `wrk.rs` and
+//! `http.rs` are the clients. `figures.rs` keeps what was seen for programs, `check.rs` compares it with what is
+//! seen now, `chart.rs` draws it.
 
 mod chart;
 mod check;

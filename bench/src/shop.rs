@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -150,6 +151,23 @@ impl Shop {
                 .env("S3_KEY_ID", S3Server::KEY_ID)
                 .env("S3_APPLICATION_KEY", S3Server::SECRET);
         }
+        command
+    }
+
+    /// A server of this shop that is going to listen at an address.
+    pub(crate) fn serve(
+        &self,
+        program: &Path,
+        s3: Option<(&S3Server, &str)>,
+        address: SocketAddr,
+    ) -> Command {
+        let mut command = self.command(program, s3);
+        command
+            .arg("serve")
+            .env("LISTEN", address.to_string())
+            // What would be read in the background is nobody's request.
+            .env("SCRUB_LOCAL_BYTES_PER_DAY", "off")
+            .env("SCRUB_S3_BYTES_PER_DAY", "off");
         command
     }
 

@@ -178,12 +178,7 @@ impl Served {
         let operator = shop.key(program, "operator", None)?;
         let collector = shop.key(program, "buyer", Some(COLLECTOR))?;
         let address = free_address()?;
-        let mut command = shop.command(program, None);
-        command
-            .arg("serve")
-            .env("LISTEN", address.to_string())
-            // Nothing is to be read in the background: there are no bytes.
-            .env("SCRUB_LOCAL_BYTES_PER_DAY", "off");
+        let mut command = shop.serve(program, None, address);
         let began = now();
         let server = Server::start(&mut command, address)?;
         let status = Connection::with_headers(address, &[])?.status("/readyz")?;

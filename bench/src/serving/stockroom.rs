@@ -28,14 +28,8 @@ pub(super) fn start(
         Store::Bucket(server, bucket) => ("s3", Some((server, bucket))),
     };
     let address = free_address()?;
-    let mut command = shop.command(&program.program, bucket);
-    command
-        .arg("serve")
-        .env("STORAGE_MODE", mode)
-        .env("LISTEN", address.to_string())
-        // What would be read in the background is nobody's request.
-        .env("SCRUB_LOCAL_BYTES_PER_DAY", "off")
-        .env("SCRUB_S3_BYTES_PER_DAY", "off");
+    let mut command = shop.serve(&program.program, bucket, address);
+    command.env("STORAGE_MODE", mode);
     let server = Server::start(&mut command, address)?;
     Ok(Started {
         server,
