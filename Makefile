@@ -12,7 +12,7 @@ help:
 	@echo 'make fuzz      inputs that libFuzzer makes up, a minute for each target'
 	@echo 'make lint      formatting, clippy, licences, documentation, tidiness'
 	@echo 'make audit     known vulnerabilities of the dependencies (needs GitHub)'
-	@echo 'make bench     what uploads, signed URLs, receipts and two stores cost, and Stockroom beside Express, nginx, rclone and s5cmd'
+	@echo 'make bench     Stockroom beside Express, nginx, rclone and s5cmd, into docs/performance.md, after what its own parts cost'
 	@echo 'make bench-micro  hashing, signing, the gate, ranges, format checks and writing, by Criterion'
 	@echo 'make bench-scale  10,000,000 objects beside 100,000 on SQLite and PostgreSQL; takes 15 GB and a quarter of an hour'
 	@echo 'make bench-check  measures beside Express and nginx again, and names what fell behind docs/performance.json'
@@ -46,14 +46,14 @@ audit:
 bench: bench-micro
 	cargo bench --locked --package stockroom --bench hybrid $(ARGS)
 	cargo bench --locked --package stockroom --bench receipts $(ARGS)
-	$(if $(ARGS),,scripts/bench)
+	$(if $(ARGS),,scripts/bench --write docs/performance.md)
 
 bench-micro:
 	cargo bench --locked --package stockroom-storage --bench hot_paths $(ARGS)
 	cargo bench --locked --package stockroom --bench micro $(ARGS)
 
 bench-scale:
-	scripts/bench scale --rounds 3 --seconds 2 $(ARGS)
+	scripts/bench scale --rounds 3 --seconds 2 --write docs/performance.md $(ARGS)
 
 # Fails no build: timing is no test.
 bench-check:

@@ -254,7 +254,8 @@ fn write(path: &Path, mut sections: Vec<Section>, seen: &Record) -> Outcome<()> 
     let mut record = Record::read(&beside)?;
     record.replace(seen);
     if !seen.parts.is_empty() {
-        sections.push(serving::peaks(&record));
+        sections.extend([serving::peaks(&record), serving::aims(&record)]);
+        show(&sections[sections.len() - 1]);
         record.write(&beside)?;
         fs::write(path.with_extension("svg"), chart::svg(&record.ratios()))?;
     }

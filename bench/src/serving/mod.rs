@@ -2,8 +2,9 @@
 //! files and asks for nothing. Everybody has the same files, on the same disk or in the same bucket.
 //!
 //! `contender.rs` says who there is and starts them; each is in a file of its own. `downloads.rs`, `uploads.rs`
-//! and `signed.rs` are what they do, `rows.rs` writes it down.
+//! and `signed.rs` are what they do, `rows.rs` writes it down, `aims.rs` says what was wanted.
 
+mod aims;
 mod contender;
 mod downloads;
 mod express;
@@ -14,6 +15,7 @@ mod signed;
 mod stockroom;
 mod uploads;
 
+pub(crate) use self::aims::aims;
 pub(crate) use self::downloads::{large, small};
 pub(crate) use self::rows::peaks;
 pub(crate) use self::signed::signed;
