@@ -8,6 +8,7 @@ use rustix::io::Errno;
 use stockroom_domain::Category;
 
 use super::confine::{Confined, DIRECTORY, open_child};
+use super::group_sync::GroupSync;
 use super::sync::{DurableDirs, sync_dir};
 
 /// Where uploads lie until they are whole. No key begins with it.
@@ -18,6 +19,7 @@ pub(super) const STAGING: &str = ".staging";
 pub(super) struct Folder {
     pub(super) confined: Confined,
     durable: DurableDirs,
+    syncs: GroupSync,
 }
 
 impl Folder {
@@ -27,6 +29,7 @@ impl Folder {
         let folder = Self {
             confined: Confined::new(root)?,
             durable: DurableDirs::default(),
+            syncs: GroupSync::default(),
         };
         for category in Category::ALL {
             folder.open_or_make_dir(category.as_str())?;
@@ -73,7 +76,7 @@ impl Folder {
             opened => (opened?, false),
         };
         if is_new || !self.durable.contains(path) {
-            if let Err(error) = sync_dir(parent) {
+            if let Err(error) = self.sync_dir(parent) {
                 if is_new {
                     self.remove_dir(path, parent, name).ok();
                 }
@@ -82,6 +85,11 @@ impl Folder {
             self.durable.learn(path, began_at);
         }
         Ok(dir)
+    }
+
+    /// Waits until the names that are in a directory now are on the disk.
+    pub(super) fn sync_dir(&self, dir: BorrowedFd<'_>) -> Result<(), Errno> {
+        self.syncs.sync_dir(dir)
     }
 
     /// Removes the directory at `path` and those above it, as far as they are empty and below

@@ -17,7 +17,6 @@ use super::path::FilePath;
 use super::publish::{PublishError, publish};
 use super::reader::{AT_HAND_BYTES, Reading, read_piece_at_hand};
 use super::staging::StagedFile;
-use super::sync::sync_dir;
 use crate::call::{OpenCall, outcome_of};
 use crate::sign::is_media_type;
 use crate::{
@@ -196,7 +195,8 @@ impl Inner {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(errno) => return Err(failed("remove the file")(errno)),
         }
-        sync_dir(dir.as_fd()).map_err(failed("sync the directory"))?;
+        let synced = self.folder.sync_dir(dir.as_fd());
+        synced.map_err(failed("sync the directory"))?;
         self.folder.prune(path.dir());
         Ok(())
     }

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! One layer, one file: `path` says where a key lies, `confine` opens nothing outside the root,
-//! `sync` and `folder` make directories last, `staging` and `publish` make objects appear whole,
+//! `sync`, `group_sync` and `folder` make directories last, `staging` and `publish` make objects appear whole,
 //! `attributes` keeps what is no byte of them, `inner` puts these together, `writer`, `reader` and
 //! `list` move data, and this file is the store as its callers see it. `source` is a folder of
 //! another program, `stamp` tells whether a file of it is still the same, and `adopt` makes an object
@@ -17,6 +17,7 @@ mod attributes;
 mod confine;
 mod failure;
 mod folder;
+mod group_sync;
 mod inner;
 mod list;
 mod options;

@@ -9,7 +9,7 @@ use super::attributes::{Attributes, etag};
 use super::folder::Folder;
 use super::path::FilePath;
 use super::staging::{Place, StagedFile};
-use super::sync::{sync_dir, sync_file};
+use super::sync::sync_file;
 
 /// How often a directory may be removed by deletions between its making and the rename.
 const TRIES: usize = 64;
@@ -78,7 +78,7 @@ fn rename_and_sync(
             }
             Err(error) => return Err(PublishError::Step("rename the file", error)),
         }
-        return sync_dir(dir.as_fd()).map_err(|error| {
+        return folder.sync_dir(dir.as_fd()).map_err(|error| {
             take_back(&dir, path, replaced);
             PublishError::Step("sync the directory", error)
         });
