@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::{CallerSettings, Delivery, EngineSettings, PurchaseEventSettings, S3Settings};
 use crate::flows::events::send::Sender;
+use crate::flows::hot::HotFiles;
 use crate::flows::keys::KeyUses;
 use crate::flows::ledger::Ledger;
 use crate::flows::migrate::pace::MigrationPace;
@@ -66,6 +67,8 @@ pub struct Parts {
     pub rate_limits: RateLimits,
     /// Where this server is reached, without a slash at the end.
     pub public_url: String,
+    /// Small files that are wanted often.
+    pub hot_files: HotFiles,
     /// What was given on the account of purchases and is not in the catalog yet.
     pub ledger: Ledger,
     /// Uses of keys that are not in the catalog yet.

@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use crate::app::{App, Bucket, Limits, Parts};
 use crate::config::{Config, S3Settings, SigningKeysError};
 use crate::flows::events::send::Sender;
+use crate::flows::hot::HotFiles;
 use crate::flows::keys::KeyUses;
 use crate::flows::ledger::Ledger;
 use crate::flows::migrate::pace::MigrationPace;
@@ -104,6 +105,7 @@ pub async fn parts(
         callers: config.callers.clone(),
         rate_limits: RateLimits::new(&config.callers),
         public_url: public_url.to_owned(),
+        hot_files: HotFiles::new(config.http.file_cache_bytes),
         ledger: Ledger::default(),
         key_uses: KeyUses::default(),
         last_counts: LastCounts::default(),

@@ -1,8 +1,7 @@
 //! What the work in the background may use.
 
-use super::problem::{Fault, fault};
 use super::reader::{Noted, Reader};
-use super::values::{count_within, size_within};
+use super::values::{count_within, size_or};
 use super::variable::{self, Variable};
 
 /// What the work in the background may use.
@@ -45,18 +44,5 @@ fn read_scrub(
 ) -> Result<Option<u64>, Noted> {
     reader.read(variable, default, |text| {
         size_or("off", text, "1MB", "1000TB")
-    })
-}
-
-/// A size, or the word that stands for none.
-fn size_or(none: &str, text: &str, smallest: &str, largest: &str) -> Result<Option<u64>, Fault> {
-    if text == none {
-        return Ok(None);
-    }
-    size_within(text, smallest, largest).map(Some).map_err(|_| {
-        fault(
-            format!("is neither {none} nor a size within its limits"),
-            format!("Write {none}, or {smallest} to {largest}"),
-        )
     })
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::problem::{Fault, Source, fault};
 use super::reader::{Noted, Reader};
-use super::values::{HttpUrl, choice, count_within, duration_within, size_within};
+use super::values::{HttpUrl, choice, count_within, duration_within, size_or, size_within};
 use super::variable;
 
 /// The server: where it listens, how it is reached, and its limits.
@@ -17,6 +17,8 @@ pub struct HttpSettings {
     pub public_url: Option<HttpUrl>,
     /// How a download gets its bytes.
     pub delivery: Delivery,
+    /// How much memory small files that are wanted often may take, in bytes; none for no such thing.
+    pub file_cache_bytes: Option<u64>,
     /// The longest body of an upload, in bytes.
     pub max_upload_bytes: u64,
     /// The most files in one form.
@@ -69,6 +71,9 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Result<HttpSettings, Noted> {
             ],
         )
     });
+    let file_cache_bytes = reader.read(&variable::FILE_CACHE_BYTES, "16MiB", |text| {
+        size_or("off", text, "1MiB", "1TB")
+    });
     // The largest file that B2 keeps has 10 TB (backblaze.com/docs/cloud-storage-large-files).
     let max_upload_bytes = reader.read(&variable::MAX_UPLOAD_BYTES, "10GiB", |text| {
         size_within(text, "1B", "10TB")
@@ -89,6 +94,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Result<HttpSettings, Noted> {
         listen: listen?,
         public_url: public_url?,
         delivery: delivery?,
+        file_cache_bytes: file_cache_bytes?,
         max_upload_bytes: max_upload_bytes?,
         max_form_files: max_form_files?,
         header_timeout: header_timeout?,

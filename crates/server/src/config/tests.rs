@@ -278,6 +278,7 @@ fn every_setting_with_a_bad_value_is_named_once_with_its_source() {
         ("LISTEN", "localhost:8080"),
         ("PUBLIC_URL", "files.example.com"),
         ("DELIVERY", ""),
+        ("FILE_CACHE_BYTES", "1KiB"),
         ("MAX_UPLOAD_BYTES", "0"),
         ("MAX_FORM_FILES", "many"),
         ("HEADER_TIMEOUT", "1ms"),

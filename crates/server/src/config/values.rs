@@ -185,6 +185,24 @@ pub(super) fn size_within(text: &str, smallest: &str, largest: &str) -> Result<u
         .ok_or_else(|| fault("is out of range", limits))
 }
 
+/// A size, or the word that stands for none.
+pub(super) fn size_or(
+    none: &str,
+    text: &str,
+    smallest: &str,
+    largest: &str,
+) -> Result<Option<u64>, Fault> {
+    if text == none {
+        return Ok(None);
+    }
+    size_within(text, smallest, largest).map(Some).map_err(|_| {
+        fault(
+            format!("is neither {none} nor a size within its limits"),
+            format!("Write {none}, or {smallest} to {largest}"),
+        )
+    })
+}
+
 /// A whole number within limits.
 pub(super) fn count_within(text: &str, limits: RangeInclusive<usize>) -> Result<usize, Fault> {
     text.parse()

@@ -74,6 +74,7 @@ pub(super) const DATABASE_URL: Variable = Variable::named("DATABASE_URL").secret
 pub(super) const LISTEN: Variable = Variable::named("LISTEN");
 pub(super) const PUBLIC_URL: Variable = Variable::named("PUBLIC_URL");
 pub(super) const DELIVERY: Variable = Variable::named("DELIVERY");
+pub(super) const FILE_CACHE_BYTES: Variable = Variable::named("FILE_CACHE_BYTES");
 pub(super) const MAX_UPLOAD_BYTES: Variable = Variable::named("MAX_UPLOAD_BYTES");
 pub(super) const MAX_FORM_FILES: Variable = Variable::named("MAX_FORM_FILES");
 pub(super) const HEADER_TIMEOUT: Variable = Variable::named("HEADER_TIMEOUT");
@@ -98,7 +99,7 @@ pub(super) const LOG: Variable = Variable::named("LOG");
 pub(super) const LOG_FORMAT: Variable = Variable::named("LOG_FORMAT");
 
 /// All settings. What is not in this list is read from nowhere.
-pub(super) const ALL: [Variable; 40] = [
+pub(super) const ALL: [Variable; 41] = [
     DATA_DIR,
     STORAGE_MODE,
     STORAGE_DIR,
@@ -123,6 +124,7 @@ pub(super) const ALL: [Variable; 40] = [
     LISTEN,
     PUBLIC_URL,
     DELIVERY,
+    FILE_CACHE_BYTES,
     MAX_UPLOAD_BYTES,
     MAX_FORM_FILES,
     HEADER_TIMEOUT,

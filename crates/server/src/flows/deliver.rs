@@ -1,18 +1,22 @@
 //! The way of a download after the gate: where -> deliver.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::{Bytes, BytesMut};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use stockroom_catalog::{AssetDetails, ObjectDetails, ObjectRow};
 use stockroom_domain::{PlacementState, PurchaseId, StoreName};
 use stockroom_storage::{
-    ByteRange, ChunkSums, Disposition, Expected, Mode, OpenRead, Purpose, SignMethod, SignRequest,
-    SignedUrl, Source, Store, open_read,
+    ByteRange, ByteStream, ChunkSums, ContinuedBy, Disposition, Expected, Mode, OpenRead, Purpose,
+    SignMethod, SignRequest, SignedUrl, Source, Store, open_read,
 };
 
 use crate::app::App;
 use crate::config::Delivery as DeliverySetting;
 use crate::flows::error::FlowError;
+use crate::flows::hot::Known;
 
 /// How the bytes get to the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,6 +95,51 @@ impl<'a> From<&'a AssetDetails> for Recorded<'a> {
     }
 }
 
+/// Bytes on their way to a caller.
+pub struct Opened {
+    /// Their offsets.
+    pub range: Range<u64>,
+    /// The store that they come from, or came from before they were kept in memory.
+    pub served_by: StoreName,
+    /// The stores that the read went on from.
+    pub continued_by: ContinuedBy,
+    /// The bytes. An error is its last item, and whoever passes the bytes on must cut the answer then.
+    pub stream: ByteStream,
+}
+
+impl Opened {
+    /// All bytes of a file or a part of them; none when it has no byte of the range.
+    fn in_memory(file: &Bytes, range: Option<ByteRange>, store: &StoreName) -> Option<Self> {
+        let range = match range {
+            None => 0..file.len() as u64,
+            Some(range) => range.resolve(file.len() as u64).ok()?,
+        };
+        let start = usize::try_from(range.start).ok()?;
+        let end = usize::try_from(range.end).ok()?;
+        Some(Self {
+            range,
+            served_by: store.clone(),
+            continued_by: ContinuedBy::default(),
+            stream: at_once(file.slice(start..end)),
+        })
+    }
+}
+
+impl From<OpenRead> for Opened {
+    fn from(read: OpenRead) -> Self {
+        Self {
+            range: read.range,
+            served_by: read.served_by,
+            continued_by: read.continued_by,
+            stream: read.stream,
+        }
+    }
+}
+
+fn at_once(bytes: Bytes) -> ByteStream {
+    stream::iter([Ok(bytes)]).boxed()
+}
+
 /// Decides how the bytes get to the caller: as the caller asks, else as the operator set.
 #[must_use]
 pub fn choose(app: &App, object: &ObjectRow, asked: Option<Delivery>) -> Delivery {
@@ -103,7 +152,8 @@ pub fn choose(app: &App, object: &ObjectRow, asked: Option<Delivery>) -> Deliver
     })
 }
 
-/// Opens the bytes of an object, or the part of them that `range` names.
+/// Opens the bytes of an object, or the part of them that `range` names. A small file that is wanted often
+/// comes out of memory, as long as it has a copy that could be read.
 ///
 /// # Errors
 /// That of the storage, when no copy can be read.
@@ -111,10 +161,26 @@ pub async fn open(
     app: &App,
     bytes: Recorded<'_>,
     range: Option<ByteRange>,
-) -> Result<OpenRead, FlowError> {
+) -> Result<Opened, FlowError> {
     let object = bytes.object;
+    let sources = sources(app, object);
+    let known = app.hot_files.find(object.sha256, object.size_bytes);
+    if let (Known::Bytes(bytes), Some(first)) = (&known, sources.first())
+        && let Some(opened) = Opened::in_memory(bytes, range, first.store.name())
+    {
+        app.metrics.hot_reads.inc();
+        return Ok(opened);
+    }
     let doubts = app.doubts_about(object);
-    Ok(open_read(sources(app, object), Some(bytes.expected()), range, doubts).await?)
+    let read = open_read(sources, Some(bytes.expected()), range, doubts).await?;
+    let mut opened = Opened::from(read);
+    if known == Known::Again && range.is_none() {
+        // It is a single chunk, of which nothing is passed on before all of it was checked anyway.
+        let whole = opened.stream.try_collect::<BytesMut>().await?.freeze();
+        app.hot_files.keep(object.sha256, &whole);
+        opened.stream = at_once(whole);
+    }
+    Ok(opened)
 }
 
 /// Opens all bytes of an object from these copies.

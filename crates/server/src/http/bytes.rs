@@ -10,10 +10,10 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 use stockroom_catalog::ObjectRow;
 use stockroom_domain::GrantKind;
-use stockroom_storage::{ByteRange, Disposition, OpenRead, SignedUrl};
+use stockroom_storage::{ByteRange, Disposition, SignedUrl};
 
 use crate::app::App;
-use crate::flows::deliver::{self, Presentation, Recorded};
+use crate::flows::deliver::{self, Opened, Presentation, Recorded};
 use crate::flows::error::FlowError;
 use crate::flows::ledger::{self, Account, Giving, Meter};
 use crate::http::codes::Code;
@@ -27,6 +27,9 @@ pub const DEFAULT_EXPIRES_IN: Duration = Duration::from_secs(900);
 /// The life of the URL that a redirect leads to: long enough to begin a download, and short because
 /// a bucket asks whoever has it for no purchase.
 pub const REDIRECT_EXPIRES_IN: Duration = Duration::from_secs(300);
+
+/// As many headers as an answer with bytes has, with those that every answer gets.
+const MOST_HEADERS: usize = 20;
 
 /// On whose account bytes are given, and how.
 pub type On<'a> = Option<(&'a Account, GrantKind)>;
@@ -151,7 +154,7 @@ async fn part(
 
 /// The body, charged before its first byte. An error in the stream cuts the connection before the
 /// announced length is reached, so that no client takes what came for the whole.
-async fn body(app: &App, on: On<'_>, read: OpenRead) -> Result<Body, Problem> {
+async fn body(app: &App, on: On<'_>, read: Opened) -> Result<Body, Problem> {
     let mut meter = match on {
         None => None,
         Some((account, kind)) => {
@@ -187,6 +190,7 @@ fn add_representation(
     presentation: &Presentation,
     etag: &str,
 ) {
+    headers.reserve(MOST_HEADERS);
     add_validators(headers, object, etag);
     let content_type = presentation
         .content_type

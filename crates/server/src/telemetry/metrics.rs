@@ -33,6 +33,8 @@ pub struct Metrics {
     pub uploaded_bytes: Counter,
     /// Bytes of files that callers were sent through this server.
     pub delivered_bytes: Counter,
+    /// Reads of files that were kept in memory.
+    pub hot_reads: Counter,
     /// Calls of operators that could not be put on record.
     pub audit_failures: Counter,
 }
@@ -71,14 +73,14 @@ struct AttemptLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
     route: String,
-    method: String,
+    method: &'static str,
     status: u16,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RouteLabels {
     route: String,
-    method: String,
+    method: &'static str,
 }
 
 impl Default for Metrics {
@@ -104,6 +106,7 @@ impl Metrics {
             requests_in_flight: Gauge::default(),
             uploaded_bytes: Counter::default(),
             delivered_bytes: Counter::default(),
+            hot_reads: Counter::default(),
             audit_failures: Counter::default(),
             registry: Registry::with_prefix(PREFIX),
         };
@@ -164,6 +167,11 @@ impl Metrics {
             metrics.delivered_bytes.clone(),
         );
         registry.register(
+            "file_cache_hits",
+            "Reads of small files that were answered out of memory",
+            metrics.hot_reads.clone(),
+        );
+        registry.register(
             "audit_failures",
             "Calls of operators that could not be put on record",
             metrics.audit_failures.clone(),
@@ -173,15 +181,20 @@ impl Metrics {
 
     /// Counts a request that was answered. `route` is the pattern, never the path: a path can
     /// hold a signature.
-    pub fn request(&self, route: &str, method: &str, status: StatusCode, elapsed: Duration) {
-        let (route, method) = (route.to_owned(), method.to_owned());
-        self.requests
-            .get_or_create(&RequestLabels {
-                route: route.clone(),
-                method: method.clone(),
-                status: status.as_u16(),
-            })
-            .inc();
+    pub fn request(
+        &self,
+        route: &str,
+        method: &'static str,
+        status: StatusCode,
+        elapsed: Duration,
+    ) {
+        let labels = RequestLabels {
+            route: route.to_owned(),
+            method,
+            status: status.as_u16(),
+        };
+        self.requests.get_or_create(&labels).inc();
+        let RequestLabels { route, method, .. } = labels;
         self.request_seconds
             .get_or_create(&RouteLabels { route, method })
             .observe(elapsed.as_secs_f64());

@@ -135,6 +135,42 @@ async fn the_ranges_of_one_download_count_once_and_its_repetition_does_not_pass(
 }
 
 #[tokio::test]
+async fn a_small_file_that_is_kept_in_memory_is_paid_for_each_time() {
+    let sale = Sale::of(Backend::Local, stl(400, 5), None).await;
+    for _ in 0..4 {
+        let whole = sale.download("").await;
+        assert_eq!(whole.status, 200);
+        assert_eq!(whole.body, sale.bytes);
+    }
+    let part = sale.download("100-299").await;
+    assert_eq!(part.status, 206);
+    assert_eq!(part.body, sale.bytes.slice(100..300));
+    let size_bytes = sale.bytes.len();
+    assert_eq!(
+        part.header("content-range"),
+        format!("bytes 100-299/{size_bytes}")
+    );
+    let beyond = sale.download(&format!("{size_bytes}-")).await;
+    beyond.assert_problem(416, "range_not_satisfiable", "beyond the end");
+    let metrics = answer(sale.shop.get(Who::Operator, "/metrics")).await;
+    let metrics = String::from_utf8(metrics.body.to_vec()).unwrap();
+    // The first was read from the disk, the second to be kept.
+    let hits = "stockroom_file_cache_hits_total 3\n";
+    assert!(metrics.contains(hits), "{metrics}");
+
+    // What came out of memory is in the receipt like everything else.
+    let receipt = sale.settled_receipt().await;
+    let sent = receipt["sent_bytes"].as_u64().unwrap();
+    assert_eq!(sent, 4 * size_bytes as u64 + 200, "{receipt}");
+    for grant in grants(&receipt) {
+        assert_eq!(grant["stores"], json!(["local"]), "{receipt}");
+    }
+    sale.refund().await;
+    let refused = sale.download("").await;
+    refused.assert_problem(403, "not_purchased", "after the refund");
+}
+
+#[tokio::test]
 async fn a_limit_holds_against_many_at_once() {
     let sale = Sale::of(Backend::Local, stl(2_000, 2), Some(3)).await;
     let answers = futures::future::join_all(
