@@ -5,15 +5,20 @@
 
 use std::fmt;
 
+use sha2::{Digest as _, Sha256};
 use stockroom_catalog::KeyHash;
 use stockroom_domain::{Entropy, Sha256Digest};
 
 const PREFIX: &str = "sr_live_";
 const RANDOM_BYTES: usize = 20;
+const CHECKSUM_BYTES: usize = 4;
 
 /// The secret form of a key. Its `Debug` form leaves the secret out.
 #[derive(Clone, PartialEq, Eq)]
-pub struct SecretKey([u8; RANDOM_BYTES]);
+pub struct SecretKey {
+    /// What is written in hex behind the prefix.
+    random_and_checksum: [u8; RANDOM_BYTES + CHECKSUM_BYTES],
+}
 
 /// The text is no key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -24,7 +29,16 @@ impl SecretKey {
     /// A new key that nobody can guess: 160 random bits.
     #[must_use]
     pub fn generate(entropy: &dyn Entropy) -> Self {
-        Self(entropy.bytes())
+        Self::of(entropy.bytes())
+    }
+
+    fn of(random: [u8; RANDOM_BYTES]) -> Self {
+        let mut random_and_checksum = [0; RANDOM_BYTES + CHECKSUM_BYTES];
+        random_and_checksum[..RANDOM_BYTES].copy_from_slice(&random);
+        random_and_checksum[RANDOM_BYTES..].copy_from_slice(&checksum(&random));
+        Self {
+            random_and_checksum,
+        }
     }
 
     /// Reads a key as a caller sent it.
@@ -36,12 +50,13 @@ impl SecretKey {
         if digits.bytes().any(|b| b.is_ascii_uppercase()) {
             return Err(MalformedKey);
         }
-        let mut bytes = [0; RANDOM_BYTES + 4];
-        hex::decode_to_slice(digits, &mut bytes).map_err(|_| MalformedKey)?;
-        let (random, sum) = bytes.split_at(RANDOM_BYTES);
-        let random: [u8; RANDOM_BYTES] = random.try_into().map_err(|_| MalformedKey)?;
-        if sum == checksum(&random) {
-            Ok(Self(random))
+        let mut random_and_checksum = [0; RANDOM_BYTES + CHECKSUM_BYTES];
+        hex::decode_to_slice(digits, &mut random_and_checksum).map_err(|_| MalformedKey)?;
+        let (random, sum) = random_and_checksum.split_at(RANDOM_BYTES);
+        if sum == checksum(random) {
+            Ok(Self {
+                random_and_checksum,
+            })
         } else {
             Err(MalformedKey)
         }
@@ -50,11 +65,7 @@ impl SecretKey {
     /// The text to hand out, once.
     #[must_use]
     pub fn reveal(&self) -> String {
-        format!(
-            "{PREFIX}{}{}",
-            hex::encode(self.0),
-            hex::encode(checksum(&self.0))
-        )
+        PREFIX.to_owned() + &hex::encode(self.random_and_checksum)
     }
 
     /// What the catalog keeps. A fast hash is right here: 160 random bits cannot be searched.
@@ -82,9 +93,12 @@ pub fn without_keys(text: &str) -> String {
 }
 
 /// The first four bytes of a SHA-256: no secret, only a guard against typing errors.
-fn checksum(random: &[u8; RANDOM_BYTES]) -> [u8; 4] {
-    let digest = Sha256Digest::of(&[b"stockroom key checksum", &random[..]].concat());
-    let [a, b, c, d, ..] = *digest.as_bytes();
+fn checksum(random: &[u8]) -> [u8; CHECKSUM_BYTES] {
+    let digest = Sha256::new()
+        .chain_update(b"stockroom key checksum")
+        .chain_update(random)
+        .finalize();
+    let [a, b, c, d, ..]: [u8; 32] = digest.into();
     [a, b, c, d]
 }
 
@@ -285,15 +299,17 @@ mod tests {
         (
             "one bit changed and its checksum made anew",
             |text, _, random| {
-                let Ok(SecretKey(mut bytes)) = SecretKey::parse(text) else {
+                let Ok(key) = SecretKey::parse(text) else {
                     return text.to_owned();
                 };
+                let mut bytes: [u8; RANDOM_BYTES] =
+                    std::array::from_fn(|at| key.random_and_checksum[at]);
                 bytes[random.random_range(0..RANDOM_BYTES)] ^= 1 << random.random_range(0..8);
-                SecretKey(bytes).reveal()
+                SecretKey::of(bytes).reveal()
             },
         ),
         ("drawn, with its checksum", |_, _, random| {
-            SecretKey(random.random()).reveal()
+            SecretKey::of(random.random()).reveal()
         }),
         ("drawn, without one", |_, _, random| {
             let bytes: [u8; RANDOM_BYTES + 4] = random.random();

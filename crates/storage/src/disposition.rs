@@ -38,7 +38,9 @@ impl Disposition {
             Self::Inline { filename } => ("inline", filename),
         };
         let name = safe_name(filename.as_deref().unwrap_or(fallback_name));
-        let mut value = format!("{kind}; filename=\"");
+        let mut value = String::with_capacity(64 + 4 * name.len());
+        value.push_str(kind);
+        value.push_str("; filename=\"");
         value.extend(name.chars().map(|c| if is_plain(c) { c } else { '_' }));
         let encoded = utf8_percent_encode(&name, NOT_ATTR_CHAR);
         // Writing to a String cannot fail.

@@ -40,7 +40,8 @@ pub struct Ledger {
     /// What could not be written the last time, and perhaps was. Held while anything is written, so
     /// that whoever flushes before a look at the catalog also waits for what somebody else took.
     unsure: tokio::sync::Mutex<Option<(LedgerId, GrantBatch)>>,
-    address_secret: OnceCell<String>,
+    /// What addresses are hashed with. It is ready to take one, because each download with an account does.
+    address_mac: OnceCell<Hmac<Sha256>>,
 }
 
 /// Who asks, as far as a receipt tells it.
@@ -223,20 +224,27 @@ fn flush_soon(app: &App) {
 /// # Errors
 /// That of the catalog, which keeps the secret.
 pub async fn address_hash(app: &App, address: IpAddr) -> Result<String, CatalogError> {
-    let secret = app
+    let mac = app
         .ledger
-        .address_secret
+        .address_mac
         .get_or_try_init(|| async {
             let proposed = hex::encode(app.entropy.bytes::<32>());
-            app.catalog.secret("addresses", &proposed).await
+            app.catalog
+                .secret("addresses", &proposed)
+                .await
+                .map(|secret| keyed(&secret))
         })
         .await?;
-    #[expect(
-        clippy::expect_used,
-        reason = "HMAC takes a key of any length (RFC 2104, section 2)"
-    )]
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("any length fits");
+    let mut mac = mac.clone();
     mac.update(address.to_canonical().to_string().as_bytes());
     let mac = mac.finalize().into_bytes();
     Ok(hex::encode(&mac[..16]))
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "HMAC takes a key of any length (RFC 2104, section 2)"
+)]
+fn keyed(secret: &str) -> Hmac<Sha256> {
+    Hmac::new_from_slice(secret.as_bytes()).expect("any length fits")
 }

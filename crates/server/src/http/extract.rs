@@ -1,5 +1,6 @@
 //! Extractors whose refusals are [`Problem`]s.
 
+use std::convert::Infallible;
 use std::str::FromStr;
 
 use axum::extract::rejection::{BytesRejection, FailedToBufferBody};
@@ -131,6 +132,18 @@ impl<T: DeserializeOwned> FromRequestParts<App> for Query<T> {
         axum::extract::Query::try_from_uri(&parts.uri)
             .map(|axum::extract::Query(query)| Self(query))
             .map_err(|error| Problem::invalid(format!("The query does not fit: {error}.")))
+    }
+}
+
+/// All headers, taken out of the request instead of copied: nothing that comes after this has any.
+#[derive(Debug)]
+pub struct TakenHeaders(pub HeaderMap);
+
+impl FromRequestParts<App> for TakenHeaders {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Infallible> {
+        Ok(Self(std::mem::take(&mut parts.headers)))
     }
 }
 

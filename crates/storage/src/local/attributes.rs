@@ -1,9 +1,9 @@
 //! What is kept of an object besides its bytes: in an extended attribute of its file.
 
 use std::collections::BTreeMap;
+use std::mem::MaybeUninit;
 use std::os::fd::BorrowedFd;
 
-use rustix::buffer::spare_capacity;
 use rustix::fs::{Stat, XattrFlags, fgetxattr, fsetxattr};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
@@ -63,17 +63,17 @@ impl Attributes {
 
     /// Reads those of a file. What other programs wrote there is ignored where it does not fit.
     pub(super) fn read_from(file: BorrowedFd<'_>) -> Self {
-        let mut json = Vec::with_capacity(MAX_BYTES);
-        match fgetxattr(file, NAME, spare_capacity(&mut json)) {
-            Ok(_) => {}
+        let mut room = [MaybeUninit::uninit(); MAX_BYTES];
+        let json = match fgetxattr(file, NAME, &mut room) {
+            Ok((json, _)) => json,
             // Adopted files have none, and some file systems keep none.
             Err(Errno::NODATA | Errno::NOTSUP | Errno::NOSYS) => return Self::default(),
             Err(error) => {
                 tracing::warn!(%error, "an object's attributes cannot be read");
                 return Self::default();
             }
-        }
-        serde_json::from_slice(&json).unwrap_or_else(|error| {
+        };
+        serde_json::from_slice(json).unwrap_or_else(|error| {
             tracing::warn!(%error, "an object's attributes are none of ours");
             Self::default()
         })

@@ -17,7 +17,7 @@ use crate::http::address::ClientAddress;
 use crate::http::assets::{Permitted, link_to, permitted, permitted_now};
 use crate::http::auth::Credentials;
 use crate::http::bytes::{REDIRECT_EXPIRES_IN, asked_range, redirect, respond};
-use crate::http::extract::{Id, Query};
+use crate::http::extract::{Id, Query, TakenHeaders};
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::views::content_type;
 
@@ -47,7 +47,7 @@ pub async fn download(
     Id(id): Id<AssetId>,
     Query(query): Query<DownloadQuery>,
     method: Method,
-    headers: HeaderMap,
+    TakenHeaders(headers): TakenHeaders,
 ) -> Result<Response, Problem> {
     let wanted = Wanted {
         delivery: asked_delivery(query.delivery.as_deref())?,
