@@ -37,7 +37,8 @@ impl NewFile {
     /// # Errors
     /// When the parts make no key, which the lengths of ids and file names rule out.
     pub fn intake(&self, model: &ModelRow) -> Result<Intake, FlowError> {
-        let rest = format!("{}/{}/{}", model.id, self.asset, self.filename);
+        // All files of a model lie in one directory. One for each would have to be made durable as well.
+        let rest = format!("{}/{}-{}", model.id, self.asset, self.filename);
         let key = Key::new(Category::Models, &rest).map_err(InvalidKey::from)?;
         Ok(self.intake_at(model, key))
     }
