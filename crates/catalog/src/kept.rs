@@ -1,4 +1,4 @@
-//! Views that are kept in memory, and how nobody is served one that is out of date.
+//! Views and keys that are kept in memory, and how nobody is served one that is out of date.
 //!
 //! A server that keeps views has a row in `keepers`, and looks at it ten times a second. Whoever ends an access
 //! (a refund, a key that is revoked, a model or a file that is taken away) raises `wanted` in all
@@ -7,21 +7,23 @@
 //! [`GOOD_FOR`] after the beginning of a look that found nothing new. Only durations are compared, each
 //! on one machine, so that no two clocks have to agree.
 //!
-//! In the same process every change makes all that is kept worthless before it returns.
+//! In the same process every change makes all views worthless before it returns, and whatever ends an access the
+//! keys as well: nothing else changes what a key opens.
 
 use std::fmt;
+use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use quick_cache::sync::Cache;
-use stockroom_domain::{AssetId, Entropy, Subject};
+use stockroom_domain::{AssetId, Entropy, Subject, Timestamp};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::Catalog;
 use crate::error::Result;
-use crate::keys::KeyHash;
+use crate::keys::{KeyHash, KeyRow};
 use crate::row::Record;
 use crate::run::{Tx, sql};
 use crate::view::{AssetQuery, AssetView};
@@ -42,7 +44,7 @@ const KEPT_FOR: Duration = Duration::from_secs(10);
 /// After how long a server that is asked for nothing gives its row back.
 const IDLE_AFTER: Duration = Duration::from_secs(30);
 
-/// How many views are kept at most; each takes about 2 KiB.
+/// How many views are kept at most, each of about 2 KiB, and how many keys.
 const MOST_KEPT: usize = 8_192;
 
 /// What was asked.
@@ -53,24 +55,30 @@ struct Question {
     acting_for: Option<Subject>,
 }
 
-#[derive(Clone)]
-struct Kept {
-    generation: u64,
-    made_ms: u64,
-    view: Arc<AssetView>,
+/// Values of one kind.
+struct Shelf<K, V> {
+    kept: Cache<K, Kept<V>>,
+    /// What is of an earlier generation is worthless.
+    generation: AtomicU64,
 }
 
-/// The views that are kept. Clones are the same.
+#[derive(Clone)]
+struct Kept<V> {
+    generation: u64,
+    made_ms: u64,
+    value: V,
+}
+
+/// What is kept. Clones are the same.
 #[derive(Clone)]
 pub(crate) struct Views(Arc<Inner>);
 
 struct Inner {
     /// The name of this catalog's row.
     id: String,
-    kept: Cache<Question, Kept>,
-    /// Views of an earlier generation are worthless.
-    generation: AtomicU64,
-    /// Until when views may be used, in milliseconds since `began`; 0 for never.
+    views: Shelf<Question, Arc<AssetView>>,
+    keys: Shelf<KeyHash, KeyRow>,
+    /// Until when what is kept may be used, in milliseconds since `began`; 0 for never.
     good_until_ms: AtomicU64,
     began: Instant,
     /// Whether others may be waiting for this catalog.
@@ -89,7 +97,39 @@ pub(crate) struct Owed {
 
 impl fmt::Debug for Views {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} kept views", self.0.kept.len())
+        write!(f, "{} kept views", self.0.views.kept.len())
+    }
+}
+
+impl<K: Eq + Hash + Clone, V: Clone> Shelf<K, V> {
+    fn new() -> Self {
+        Self {
+            kept: Cache::new(MOST_KEPT),
+            generation: AtomicU64::new(0),
+        }
+    }
+
+    fn generation(&self) -> u64 {
+        self.generation.load(Ordering::SeqCst)
+    }
+
+    fn forget(&self) {
+        self.generation.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn find(&self, key: &K, now_ms: u64) -> Option<V> {
+        let kept = self.kept.get(key)?;
+        let is_young = now_ms < kept.made_ms + to_ms(KEPT_FOR);
+        (is_young && kept.generation == self.generation()).then_some(kept.value)
+    }
+
+    fn keep(&self, key: K, value: V, generation: u64, made_ms: u64) {
+        let kept = Kept {
+            generation,
+            made_ms,
+            value,
+        };
+        self.kept.insert(key, kept);
     }
 }
 
@@ -97,8 +137,8 @@ impl Views {
     pub(crate) fn new(entropy: &dyn Entropy) -> Self {
         Self(Arc::new(Inner {
             id: hex::encode(entropy.bytes::<16>()),
-            kept: Cache::new(MOST_KEPT),
-            generation: AtomicU64::new(0),
+            views: Shelf::new(),
+            keys: Shelf::new(),
             good_until_ms: AtomicU64::new(0),
             began: Instant::now(),
             has_row: AtomicBool::new(false),
@@ -107,47 +147,67 @@ impl Views {
         }))
     }
 
-    /// Makes everything worthless that is kept or being read now.
+    /// Makes all views worthless that are kept or being read now.
     pub(crate) fn forget(&self) {
-        self.0.generation.fetch_add(1, Ordering::SeqCst);
+        self.0.views.forget();
     }
 
-    /// The present generation: what is read from now on is of it, unless something is forgotten meanwhile.
+    /// The same of everything: an access has ended.
+    pub(crate) fn forget_all(&self) {
+        self.0.keys.forget();
+        self.0.views.forget();
+    }
+
+    /// The present generation: views that are read from now on are of it, unless something is forgotten meanwhile.
     pub(crate) fn generation(&self) -> u64 {
-        self.0.generation.load(Ordering::SeqCst)
+        self.0.views.generation()
     }
 
     fn now_ms(&self) -> u64 {
         to_ms(self.0.began.elapsed())
     }
 
-    fn find(&self, query: &AssetQuery<'_>) -> Option<Arc<AssetView>> {
+    /// The present time, when what is kept may be used now; notes that somebody asked.
+    fn usable_now_ms(&self) -> Option<u64> {
         let inner = &*self.0;
         if !inner.is_asked.load(Ordering::Relaxed) {
             inner.is_asked.store(true, Ordering::Relaxed);
             inner.asked.notify_one();
         }
-        // The time before the generation: what is forgotten before the time is prolonged is not used then.
         let now_ms = self.now_ms();
-        if now_ms >= inner.good_until_ms.load(Ordering::SeqCst) {
-            return None;
-        }
-        let kept = inner.kept.get(&Question::of(query))?;
-        let is_young = now_ms < kept.made_ms + to_ms(KEPT_FOR);
-        (is_young && kept.generation == self.generation()).then_some(kept.view)
+        (now_ms < inner.good_until_ms.load(Ordering::SeqCst)).then_some(now_ms)
+    }
+
+    fn find(&self, query: &AssetQuery<'_>) -> Option<Arc<AssetView>> {
+        // The time before the generation: what is forgotten before the time is prolonged is not used then.
+        let now_ms = self.usable_now_ms()?;
+        self.0.views.find(&Question::of(query), now_ms)
+    }
+
+    fn find_key(&self, hash: &KeyHash) -> Option<KeyRow> {
+        let now_ms = self.usable_now_ms()?;
+        self.0.keys.find(hash, now_ms)
+    }
+
+    fn is_keeping(&self) -> bool {
+        self.0.good_until_ms.load(Ordering::SeqCst) != 0
     }
 
     /// Keeps what was read since this generation began.
     pub(crate) fn keep(&self, query: &AssetQuery<'_>, view: &Arc<AssetView>, generation: u64) {
-        if self.0.good_until_ms.load(Ordering::SeqCst) == 0 || !view.may_be_kept() {
-            return;
+        if self.is_keeping() && view.may_be_kept() {
+            let (question, now_ms) = (Question::of(query), self.now_ms());
+            let view = Arc::clone(view);
+            self.0.views.keep(question, view, generation, now_ms);
         }
-        let kept = Kept {
-            generation,
-            made_ms: self.now_ms(),
-            view: Arc::clone(view),
-        };
-        self.0.kept.insert(Question::of(query), kept);
+    }
+
+    /// Keeps a key that was read since this generation of keys began.
+    fn keep_key(&self, key: &KeyRow, generation: u64) {
+        if self.is_keeping() && key.revoked_at.is_none() {
+            let (kept, now_ms) = (key.clone(), self.now_ms());
+            self.0.keys.keep(key.hash, kept, generation, now_ms);
+        }
     }
 
     fn is_good_from(&self, began: Instant) {
@@ -157,8 +217,9 @@ impl Views {
 
     fn is_good_no_more(&self) {
         self.0.good_until_ms.store(0, Ordering::SeqCst);
-        self.forget();
-        self.0.kept.clear();
+        self.forget_all();
+        self.0.views.kept.clear();
+        self.0.keys.kept.clear();
     }
 }
 
@@ -185,7 +246,25 @@ impl Catalog {
         self.views.find(query)
     }
 
-    /// Lets this catalog keep views, as long as it is polled. Whoever serves runs it beside everything
+    /// The key with this hash. One that is usable may be known without asking the database; whoever sends another one
+    /// is not kept out before the database was asked.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn known_key(&self, hash: &KeyHash, now: Timestamp) -> Result<Option<KeyRow>> {
+        let kept = self.views.find_key(hash);
+        if let Some(key) = kept.filter(|key| key.is_usable(now)) {
+            return Ok(Some(key));
+        }
+        let generation = self.views.0.keys.generation();
+        let found = self.find_key(hash).await?;
+        if let Some(key) = &found {
+            self.views.keep_key(key, generation);
+        }
+        Ok(found)
+    }
+
+    /// Lets this catalog keep views and keys, as long as it is polled. Whoever serves runs it beside everything
     /// else; without it nothing is kept.
     pub async fn keep_views(&self) {
         loop {
@@ -240,7 +319,7 @@ impl Catalog {
         )
         .await?;
         // What was read before the row was there may have been changed without a word.
-        self.views.forget();
+        self.views.forget_all();
         self.views.is_good_from(began);
         Ok(0)
     }
@@ -254,7 +333,7 @@ impl Catalog {
             return self.begin_keeping().await;
         };
         if wanted > seen {
-            self.views.forget();
+            self.views.forget_all();
             self.execute_unnoticed(
                 sql("UPDATE keepers SET seen = $2 WHERE id = $1")
                     .bind(self.views.0.id.clone())

@@ -96,7 +96,7 @@ impl Catalog {
             transaction,
             catalog: self.clone(),
             has_events: false,
-            owed: Vec::new(),
+            owed: None,
         })
     }
 
@@ -127,8 +127,8 @@ pub(crate) struct Tx {
     pub(crate) transaction: Transaction<'static, Any>,
     pub(crate) catalog: Catalog,
     has_events: bool,
-    /// The servers that have to forget what they keep.
-    owed: Vec<Owed>,
+    /// The servers that have to forget what they keep, when this ends an access.
+    owed: Option<Vec<Owed>>,
 }
 
 /// Whether the connection that writes to SQLite is of no use any more: after a failure of the
@@ -165,7 +165,7 @@ impl Tx {
 
     /// Notes who has to forget something when this transaction is real.
     pub(crate) fn owe(&mut self, owed: Vec<Owed>) {
-        self.owed = owed;
+        self.owed = Some(owed);
     }
 
     /// All rows. Statements that change rows and return some are read to their end, because only
@@ -222,11 +222,16 @@ impl Tx {
     /// Makes the changes real and durable. Views that are kept are worthless afterwards, in this process
     /// and, after [`Tx::end_access`], in every other.
     pub(crate) async fn commit(mut self) -> Result<()> {
-        let (catalog, owed) = (self.catalog.clone(), std::mem::take(&mut self.owed));
+        let (catalog, owed) = (self.catalog.clone(), self.owed.take());
         let outcome = self.commit_unnoticed().await;
-        catalog.views.forget();
         // Also when nobody knows whether it became real.
-        catalog.until_forgotten(owed).await;
+        match owed {
+            None => catalog.views.forget(),
+            Some(owed) => {
+                catalog.views.forget_all();
+                catalog.until_forgotten(owed).await;
+            }
+        }
         outcome
     }
 

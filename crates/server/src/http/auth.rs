@@ -219,11 +219,12 @@ impl FromRequestParts<App> for Identity {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
         let credentials = Credentials::from_request_parts(parts, app).await?;
+        let now = app.clock.now();
         let found = match credentials.key_hash() {
-            Some(hash) => app.catalog.find_key(&hash).await?,
+            Some(hash) => app.catalog.known_key(&hash, now).await?,
             None => None,
         };
-        credentials.recognise(app, found.as_ref(), app.clock.now())
+        credentials.recognise(app, found.as_ref(), now)
     }
 }
 

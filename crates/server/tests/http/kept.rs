@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::Method;
+use serde_json::json;
 use stockroom_catalog::AssetQuery;
 use stockroom_domain::AssetId;
 use tokio::time::Instant;
@@ -100,6 +101,70 @@ async fn until_kept(shop: &Shop, beside: &Beside, asset: &str) {
         }
         assert!(Instant::now() < deadline, "nothing is kept");
         tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_server_recognises_a_key_after_its_revocation_returned() {
+    let shop = Shop::start(Backend::Local).await;
+    revocations(&shop).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_server_recognises_a_key_after_its_revocation_returned_with_postgres() {
+    if let Some(shop) = Shop::start_on_postgres(Backend::Local, &[]).await {
+        revocations(&shop).await;
+    }
+}
+
+/// Somebody calls both servers without a pause, and one of them revokes the key.
+async fn revocations(shop: &Shop) {
+    let beside = shop.beside().await;
+    let urls = [shop.url("/v1/library"), beside.url("/v1/library")];
+    for round in 0..ROUNDS {
+        let request = shop.call(Who::Operator, Method::POST, "/v1/keys");
+        let key = answer(request.json(&json!({"role": "buyer", "subject": "ben"}))).await;
+        let key = key.json(201);
+        let bearer = format!("Bearer {}", key["key"].as_str().unwrap());
+        let is_over = Arc::new(AtomicBool::new(false));
+        let given = Arc::new(AtomicUsize::new(0));
+        let callers: Vec<_> = (0..READERS)
+            .map(|n| {
+                let request = shop.fetch(Method::GET, &urls[n % urls.len()]);
+                let request = request.header("authorization", &bearer);
+                let (is_over, given) = (Arc::clone(&is_over), Arc::clone(&given));
+                tokio::spawn(async move {
+                    loop {
+                        // Before the request is sent, so that whatever it shows began later.
+                        let began_after = is_over.load(Ordering::SeqCst);
+                        let answer = answer(request.try_clone().unwrap()).await;
+                        match answer.status {
+                            200 => {
+                                assert!(!began_after, "a call after the revocation");
+                                given.fetch_add(1, Ordering::SeqCst);
+                            }
+                            _ => answer.assert_problem(401, "unauthenticated", "the revocation"),
+                        }
+                        if began_after {
+                            return;
+                        }
+                    }
+                })
+            })
+            .collect();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        // So many are not answered before the key is kept by both.
+        while given.load(Ordering::SeqCst) < 100 {
+            assert!(Instant::now() < deadline, "round {round}");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        let path = format!("/v1/keys/{}/revoke", key["id"].as_str().unwrap());
+        let revoked = answer(shop.call(Who::Operator, Method::POST, &path)).await;
+        is_over.store(true, Ordering::SeqCst);
+        assert!(revoked.json(200)["revoked_at"].is_string());
+        for caller in callers {
+            caller.await.unwrap();
+        }
     }
 }
 

@@ -290,9 +290,14 @@ impl Shop {
         SecretKey::parse(&self.keys[&who]).unwrap().hash()
     }
 
+    /// Where a path of this server is.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
     /// A request to a path of this server.
     pub(crate) fn call(&self, who: Who, method: Method, path: &str) -> RequestBuilder {
-        let request = self.fetch(method, &format!("http://{}{path}", self.address));
+        let request = self.fetch(method, &self.url(path));
         match who {
             Who::Nobody => request,
             _ => request.header("authorization", self.authorization(who)),
