@@ -219,7 +219,7 @@ impl Lab {
     pub(crate) async fn new_asset(&self, model_id: ModelId, filename: &str) -> NewAsset {
         let id = self.id(AssetId::generate);
         let upload = self
-            .open(&format!("models/{model_id}/{id}/{filename}"))
+            .open(&format!("models/{model_id}/{id}-{filename}"))
             .await;
         NewAsset {
             id,

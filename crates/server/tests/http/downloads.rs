@@ -521,7 +521,7 @@ async fn a_failover_in_the_middle_stands_in_the_receipt() {
     crate::support::collect_files(&sale.shop.uploads_folder(), &mut files);
     let file = files
         .iter()
-        .find(|file| file.ends_with("helmet.stl"))
+        .find(|file| file.to_string_lossy().ends_with("-helmet.stl"))
         .expect("the file on disk");
     let mut damaged = sale.bytes.to_vec();
     damaged[3_000_000..3_000_100].copy_from_slice(&noise(100, 13));

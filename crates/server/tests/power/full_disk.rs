@@ -420,7 +420,10 @@ async fn assert_whole(shop: &Shop, kept: &Kept) {
 /// Deletes an operator's object, or the asset that has this key.
 async fn retire(shop: &Shop, key: &str) {
     let path = match key.strip_prefix("models/") {
-        Some(rest) => format!("/v1/assets/{}", rest.split('/').nth(1).unwrap()),
+        Some(rest) => {
+            let (asset, _) = rest.split('/').nth(1).unwrap().split_once('-').unwrap();
+            format!("/v1/assets/{asset}")
+        }
         None => format!("/v1/objects/{key}"),
     };
     let deleted = answer(shop.call(Who::Operator, Method::DELETE, &path)).await;

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use stockroom_domain::Category;
 
 use super::confine::{Confined, DIRECTORY, open_child};
-use super::group_sync::GroupSync;
+use super::group_sync::{GroupSync, Since};
 use super::sync::{DurableDirs, sync_dir};
 
 /// Where uploads lie until they are whole. No key begins with it.
@@ -45,8 +45,10 @@ impl Folder {
     pub(super) fn open_or_make_dir(&self, path: &str) -> Result<OwnedFd, Errno> {
         if self.durable.contains(path) {
             match self.confined.open_dir(path) {
-                Err(Errno::NOENT) => {}
-                opened => return opened,
+                // Looked at again: it may have been removed meanwhile, and made anew by somebody whose sync is at work.
+                Ok(dir) if self.durable.contains(path) => return Ok(dir),
+                Ok(_) | Err(Errno::NOENT) => {}
+                Err(error) => return Err(error),
             }
         }
         let mut dir: Option<OwnedFd> = None;
@@ -62,7 +64,7 @@ impl Folder {
     /// the parent unless the directory is known to be durable.
     fn step_into(&self, parent: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Errno> {
         let name = path.rsplit('/').next().unwrap_or(path);
-        let began_at = self.durable.moment();
+        let (began_at, since) = (self.durable.moment(), self.since());
         let (dir, is_new) = match open_child(parent, name, DIRECTORY) {
             Err(Errno::NOENT) => {
                 let is_new = match mkdirat(parent, name, Mode::from_raw_mode(0o750)) {
@@ -76,7 +78,7 @@ impl Folder {
             opened => (opened?, false),
         };
         if is_new || !self.durable.contains(path) {
-            if let Err(error) = self.sync_dir(parent) {
+            if let Err(error) = self.sync_dir(parent, since) {
                 if is_new {
                     self.remove_dir(path, parent, name).ok();
                 }
@@ -87,9 +89,14 @@ impl Folder {
         Ok(dir)
     }
 
-    /// Waits until the names that are in a directory now are on the disk.
-    pub(super) fn sync_dir(&self, dir: BorrowedFd<'_>) -> Result<(), Errno> {
-        self.syncs.sync_dir(dir)
+    /// The moment before a name changes.
+    pub(super) fn since(&self) -> Since {
+        self.syncs.since()
+    }
+
+    /// Waits until the names of a directory that have changed since then are on the disk.
+    pub(super) fn sync_dir(&self, dir: BorrowedFd<'_>, since: Since) -> Result<(), Errno> {
+        self.syncs.sync_dir(dir, since)
     }
 
     /// Removes the directory at `path` and those above it, as far as they are empty and below

@@ -185,6 +185,7 @@ impl Inner {
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
             Err(errno) => return Err(failed("open the directory")(errno)),
         };
+        let since = self.folder.since();
         match unlinkat(&dir, path.name(), AtFlags::empty()) {
             // A directory is no object. (Not all systems say so in the same way.)
             Err(Errno::ISDIR) => return Ok(()),
@@ -195,7 +196,7 @@ impl Inner {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(errno) => return Err(failed("remove the file")(errno)),
         }
-        let synced = self.folder.sync_dir(dir.as_fd());
+        let synced = self.folder.sync_dir(dir.as_fd(), since);
         synced.map_err(failed("sync the directory"))?;
         self.folder.prune(path.dir());
         Ok(())

@@ -65,6 +65,7 @@ fn rename_and_sync(
             return Err(PublishError::Step("find the staged file", Errno::NOENT));
         };
         let replaced = keep_replaced(place, &dir, path);
+        let since = folder.since();
         match renameat(&place.staging, place.name.as_str(), &dir, path.name()) {
             Ok(()) => staged.is_published(),
             // The directory was removed because it was empty.
@@ -78,7 +79,7 @@ fn rename_and_sync(
             }
             Err(error) => return Err(PublishError::Step("rename the file", error)),
         }
-        return folder.sync_dir(dir.as_fd()).map_err(|error| {
+        return folder.sync_dir(dir.as_fd(), since).map_err(|error| {
             take_back(&dir, path, replaced);
             PublishError::Step("sync the directory", error)
         });
