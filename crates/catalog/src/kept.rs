@@ -312,12 +312,15 @@ impl Catalog {
     async fn begin_keeping(&self) -> Result<i64> {
         let began = Instant::now();
         self.views.0.has_row.store(true, Ordering::SeqCst);
-        self.execute_unnoticed(
+        let mut tx = self.begin().await?;
+        tx.lock_keepers().await?;
+        tx.execute(
             sql("INSERT INTO keepers (id, wanted, seen) VALUES ($1, 0, 0)
                  ON CONFLICT (id) DO NOTHING")
             .bind(self.views.0.id.clone()),
         )
         .await?;
+        tx.commit_unnoticed().await?;
         // What was read before the row was there may have been changed without a word.
         self.views.forget_all();
         self.views.is_good_from(began);
@@ -328,21 +331,29 @@ impl Catalog {
     async fn look(&self, seen: i64) -> Result<i64> {
         let began = Instant::now();
         let Some(wanted) = self.wanted().await? else {
-            // Somebody waited in vain for this catalog and removed the row.
-            self.views.is_good_no_more();
-            return self.begin_keeping().await;
+            return self.keep_anew().await;
         };
         if wanted > seen {
             self.views.forget_all();
-            self.execute_unnoticed(
-                sql("UPDATE keepers SET seen = $2 WHERE id = $1")
-                    .bind(self.views.0.id.clone())
-                    .bind(wanted),
-            )
-            .await?;
+            let told = self
+                .execute_unnoticed(
+                    sql("UPDATE keepers SET seen = $2 WHERE id = $1")
+                        .bind(self.views.0.id.clone())
+                        .bind(wanted),
+                )
+                .await?;
+            if told == 0 {
+                return self.keep_anew().await;
+            }
         }
         self.views.is_good_from(began);
         Ok(wanted)
+    }
+
+    /// Somebody waited in vain for this catalog and removed the row.
+    async fn keep_anew(&self) -> Result<i64> {
+        self.views.is_good_no_more();
+        self.begin_keeping().await
     }
 
     async fn wanted(&self) -> Result<Option<i64>> {
@@ -402,6 +413,7 @@ impl Catalog {
 impl Tx {
     /// Has every other server forget what it keeps. The commit returns when they have. Call it last.
     pub(crate) async fn end_access(&mut self) -> Result<()> {
+        self.lock_keepers().await?;
         let rows = self
             .fetch_all(
                 sql("UPDATE keepers SET wanted = wanted + 1 WHERE id <> $1 RETURNING id, wanted")
@@ -417,6 +429,15 @@ impl Tx {
         });
         let owed = owed.collect::<Result<Vec<_>>>()?;
         self.owe(owed);
+        Ok(())
+    }
+
+    /// Keeps servers from beginning to keep something between the statement that counts who does and the commit of
+    /// what ends an access: they would be owed nothing, and read what is not ended yet.
+    async fn lock_keepers(&mut self) -> Result<()> {
+        if let Some(lock) = self.dialect().lock_text() {
+            self.execute(sql(lock).bind("keepers")).await?;
+        }
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! Keys: how they are made, over HTTP and on the command line alike, and when they were used.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use stockroom_catalog::{Catalog, CatalogError, KeyRow, NewKey};
@@ -77,17 +77,24 @@ const NOTED_EVERY: Duration = Duration::from_secs(60);
 /// How many keys may wait for their use to be noted. The uses of more are noted by later calls.
 const MAX_WAITING: usize = 1_000;
 
-/// Uses of keys that are not in the catalog yet.
+/// How many keys are remembered with when their use was noted. After more it is noted once too often.
+const MAX_NOTED: usize = 10_000;
+
+/// Uses of keys that are not in the catalog yet, and of those that this server wrote there.
 #[derive(Debug, Default)]
-pub struct KeyUses {
-    waiting: Mutex<BTreeMap<KeyId, Timestamp>>,
+pub struct KeyUses(Mutex<Uses>);
+
+#[derive(Debug, Default)]
+struct Uses {
+    waiting: BTreeMap<KeyId, Timestamp>,
+    /// What is known of a key in memory may be from before its use was noted.
+    noted: BTreeMap<KeyId, Timestamp>,
 }
 
 /// Notes that a key was used, unless the catalog heard so less than a minute ago. The caller does
 /// not wait for the write.
 pub fn note_use(app: &App, key: &KeyRow, now: Timestamp) {
-    let is_recent = |last| now.since(last) < NOTED_EVERY;
-    if key.last_used_at.is_some_and(is_recent) || !app.key_uses.add(key.id, now) {
+    if is_recent(key.last_used_at, now) || !app.key_uses.add(key.id, now) {
         return;
     }
     let writing = app.clone();
@@ -98,35 +105,56 @@ pub fn note_use(app: &App, key: &KeyRow, now: Timestamp) {
 async fn write(app: &App) {
     let mut uses = app.key_uses.waiting();
     while !uses.is_empty() {
-        if let Err(error) = app.catalog.touch_keys(&uses).await {
+        let touched = app.catalog.touch_keys(&uses).await;
+        if let Err(error) = &touched {
             tracing::warn!(%error, keys = uses.len(), "the last use of keys is not noted");
         }
-        uses = app.key_uses.after(&uses);
+        uses = app.key_uses.after(&uses, touched.is_ok());
     }
 }
 
+fn is_recent(noted_at: Option<Timestamp>, now: Timestamp) -> bool {
+    noted_at.is_some_and(|noted_at| now.since(noted_at) < NOTED_EVERY)
+}
+
 impl KeyUses {
-    /// Adds a use; whether somebody should write now, because nobody does. Keys stay until they
+    /// Adds a use, unless one was noted just now; whether somebody should write now, because nobody does. Keys stay until they
     /// are written, so that many calls at once make one write.
     fn add(&self, key: KeyId, now: Timestamp) -> bool {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_first = waiting.is_empty();
-        if waiting.len() < MAX_WAITING {
-            waiting.entry(key).or_insert(now);
+        let mut uses = self.lock();
+        if is_recent(uses.noted.get(&key).copied(), now) {
+            return false;
+        }
+        let is_first = uses.waiting.is_empty();
+        if uses.waiting.len() < MAX_WAITING {
+            uses.waiting.entry(key).or_insert(now);
         }
         is_first
     }
 
     fn waiting(&self) -> BTreeMap<KeyId, Timestamp> {
-        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.clone()
+        self.lock().waiting.clone()
     }
 
-    /// What still waits after these were written.
-    fn after(&self, written: &BTreeMap<KeyId, Timestamp>) -> BTreeMap<KeyId, Timestamp> {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.retain(|key, _| !written.contains_key(key));
-        waiting.clone()
+    /// What still waits after these were written, or could not be.
+    fn after(
+        &self,
+        written: &BTreeMap<KeyId, Timestamp>,
+        is_noted: bool,
+    ) -> BTreeMap<KeyId, Timestamp> {
+        let mut uses = self.lock();
+        uses.waiting.retain(|key, _| !written.contains_key(key));
+        if is_noted {
+            if uses.noted.len() + written.len() > MAX_NOTED {
+                uses.noted.clear();
+            }
+            uses.noted.extend(written);
+        }
+        uses.waiting.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Uses> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -149,7 +177,19 @@ mod tests {
         assert!(keys.iter().all(|key| !uses.add(*key, now)));
         let waiting = uses.waiting();
         assert_eq!(waiting.len(), MAX_WAITING);
-        assert!(uses.after(&waiting).is_empty());
+        assert!(uses.after(&waiting, false).is_empty());
         assert!(uses.add(keys[0], now));
+    }
+
+    #[test]
+    fn a_use_that_was_noted_is_not_noted_again_for_a_minute() {
+        let uses = KeyUses::default();
+        let noted_at = Timestamp::from_unix_ms(1_000);
+        let key = KeyId::generate(noted_at, &SeededEntropy::new(1));
+        assert!(uses.add(key, noted_at));
+        assert!(uses.after(&uses.waiting(), true).is_empty());
+        assert!(!uses.add(key, noted_at.after(NOTED_EVERY / 2)));
+        assert!(uses.waiting().is_empty());
+        assert!(uses.add(key, noted_at.after(NOTED_EVERY)));
     }
 }
