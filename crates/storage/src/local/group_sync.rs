@@ -73,12 +73,14 @@ impl GroupSync {
         sync: impl FnOnce() -> Result<(), Errno>,
     ) -> Result<(), Errno> {
         let rounds = Arc::clone(self.lock().dirs.entry(id).or_default());
-        rounds.join(|| {
-            if let Err(error) = sync() {
-                let mut syncs = self.lock();
+        let led = rounds.join(|| {
+            let synced = sync();
+            let mut syncs = self.lock();
+            if let Err(error) = synced {
                 syncs.failures += 1;
                 syncs.last_failure = Some(error);
             }
+            syncs.outcome(since)
         });
         let mut syncs = self.lock();
         // References are given back under the lock alone, so the last one to leave sees that it is.
@@ -90,10 +92,8 @@ impl GroupSync {
         {
             syncs.dirs.remove(&id);
         }
-        match syncs.last_failure {
-            Some(error) if syncs.failures > since => Err(error),
-            _ => Ok(()),
-        }
+        // For whoever did not do the work, a failure after its own round counts as well.
+        led.unwrap_or_else(|| syncs.outcome(since))
     }
 
     fn lock(&self) -> MutexGuard<'_, Syncs> {
@@ -101,21 +101,34 @@ impl GroupSync {
     }
 }
 
+impl Syncs {
+    /// Whether there was a failure since then.
+    const fn outcome(&self, since: u64) -> Result<(), Errno> {
+        match self.last_failure {
+            Some(error) if self.failures > since => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Rounds {
-    /// Waits for the end of the first round that begins from now on. One of those who wait for it does the work.
-    fn join(&self, work: impl FnOnce()) {
+    /// Waits for the end of the first round that begins from now on. One of those who wait for it does the work, and
+    /// gets what came of it.
+    fn join<R>(&self, work: impl FnOnce() -> R) -> Option<R> {
         let mut state = self.lock();
         let own = state.begun + 1;
         while state.begun != state.ended && state.ended < own {
             let ended = self.ended(own);
             state = ended.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        if state.ended < own {
-            state.begun = own;
-            drop(state);
-            work();
-            self.end(own);
+        if state.ended >= own {
+            return None;
         }
+        state.begun = own;
+        drop(state);
+        let done = work();
+        self.end(own);
+        Some(done)
     }
 
     fn end(&self, round: u64) {
