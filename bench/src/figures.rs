@@ -138,6 +138,12 @@ impl Record {
         self.parts.values().flat_map(|part| &part.figures)
     }
 
+    /// The figure with the most memory that this program had in use.
+    pub(crate) fn peak(&self, who: &str) -> Option<&Figure> {
+        let own = self.figures().filter(|it| it.who == who);
+        own.max_by_key(|it| it.peak_rss_bytes)
+    }
+
     /// How Stockroom stands to everybody else who did the same work in the same run.
     pub(crate) fn ratios(&self) -> Vec<Ratio> {
         let parts = self.parts.values();

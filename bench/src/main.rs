@@ -254,8 +254,9 @@ fn write(path: &Path, mut sections: Vec<Section>, seen: &Record) -> Outcome<()> 
     let mut record = Record::read(&beside)?;
     record.replace(seen);
     if !seen.parts.is_empty() {
-        sections.extend([serving::peaks(&record), serving::aims(&record)]);
-        show(&sections[sections.len() - 1]);
+        let aims = serving::aims(&record);
+        show(&aims);
+        sections.extend([serving::peaks(&record), aims]);
         record.write(&beside)?;
         fs::write(path.with_extension("svg"), chart::svg(&record.ratios()))?;
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::figures::{Aspect, Figure, Record, STOCKROOM};
+use crate::figures::{Aspect, Record, STOCKROOM};
 use crate::page::Section;
 use crate::table::Table;
 
@@ -78,11 +78,8 @@ pub(crate) fn aims(record: &Record) -> Section {
 impl Aim {
     fn seen(&self, record: &Record) -> Option<f64> {
         let Some(work) = self.work else {
-            let most = |who| {
-                let own = record.figures().filter(|it: &&Figure| it.who == who);
-                own.map(|it| it.peak_rss_bytes).max()
-            };
-            return Some(most(STOCKROOM)? as f64 / most(self.beside)? as f64);
+            let (own, other) = (record.peak(STOCKROOM)?, record.peak(self.beside)?);
+            return Some(own.peak_rss_bytes as f64 / other.peak_rss_bytes as f64);
         };
         let ratios = record.ratios();
         let ratio = ratios.iter().find(|it| {

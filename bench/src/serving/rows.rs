@@ -145,12 +145,11 @@ fn rounded(value: f64) -> f64 {
 /// the same.
 pub(crate) fn peaks(record: &Record) -> Section {
     let mut table = Table::new(&["server", "peak RSS MiB", "ratio", "during"]);
-    let peak = |who: &str| {
-        let own = record.figures().filter(|it| it.who == who);
-        own.max_by_key(|it| it.peak_rss_bytes)
-    };
-    let stockrooms = peak(STOCKROOM).map_or(f64::NAN, |it| mib(it.peak_rss_bytes));
-    for figure in [STOCKROOM, "express"].into_iter().filter_map(peak) {
+    let stockrooms = record
+        .peak(STOCKROOM)
+        .map_or(f64::NAN, |it| mib(it.peak_rss_bytes));
+    let peaks = [STOCKROOM, "express"].into_iter();
+    for figure in peaks.filter_map(|who| record.peak(who)) {
         let own = mib(figure.peak_rss_bytes);
         table.row([
             figure.who.clone(),
