@@ -435,9 +435,6 @@ impl Tx {
     /// Keeps servers from beginning to keep something between the statement that counts who does and the commit of
     /// what ends an access: they would be owed nothing, and read what is not ended yet.
     async fn lock_keepers(&mut self) -> Result<()> {
-        if let Some(lock) = self.dialect().lock_text() {
-            self.execute(sql(lock).bind("keepers")).await?;
-        }
-        Ok(())
+        self.lock("keepers").await
     }
 }

@@ -193,18 +193,20 @@ impl Tx {
 
     /// Keeps others from replacing the object of a key until this transaction ends.
     pub(crate) async fn lock_key(&mut self, key: &Key) -> Result<()> {
-        if let Some(lock) = self.catalog.dialect.lock_text() {
-            self.execute(sql(lock).bind(key.as_str())).await?;
-        }
-        Ok(())
+        self.lock(key.as_str()).await
     }
 
     /// Keeps others from recording or refunding an order until this transaction ends, also one
     /// that has no row yet.
     pub(crate) async fn lock_order(&mut self, order_ref: &str) -> Result<()> {
+        self.lock(&format!("order {order_ref}")).await
+    }
+
+    /// Waits for every other transaction with a lock of this name, and has it until this one ends. On SQLite there is one
+    /// transaction that writes anyway.
+    pub(crate) async fn lock(&mut self, name: &str) -> Result<()> {
         if let Some(lock) = self.catalog.dialect.lock_text() {
-            self.execute(sql(lock).bind(format!("order {order_ref}")))
-                .await?;
+            self.execute(sql(lock).bind(name)).await?;
         }
         Ok(())
     }
