@@ -6,9 +6,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::Method;
+use reqwest::RequestBuilder;
 use serde_json::json;
 use stockroom_catalog::AssetQuery;
 use stockroom_domain::AssetId;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::support::{Backend, Beside, Shop, Who, answer, stl};
@@ -39,30 +41,54 @@ async fn refunds(shop: &Shop) {
     let url = beside.url(&format!("/v1/assets/{asset}/download"));
     for round in 0..ROUNDS {
         let purchase = shop.sell(&model, &format!("order {round}")).await;
+        let request = shop
+            .fetch(Method::GET, &url)
+            .header("authorization", shop.authorization(Who::Buyer));
+        let requests = (0..READERS).map(|_| request.try_clone().unwrap());
+        let readers = Callers::begin(requests, Some(bytes.len()), (403, "not_purchased"));
+        until_kept(shop, &beside, &asset).await;
+        let path = format!("/v1/purchases/{purchase}/refund");
+        let refund = answer(shop.call(Who::Service, Method::POST, &path)).await;
+        readers.it_is_over();
+        assert_eq!(refund.json(200)["status"], "refunded");
+        assert!(readers.end().await > 0);
+    }
+}
+
+/// Those who call without a pause while something ends.
+struct Callers {
+    is_over: Arc<AtomicBool>,
+    given: Arc<AtomicUsize>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Callers {
+    /// Each sends its request again and again. What is answered is as large as it should be, and what is refused is
+    /// refused for this reason.
+    fn begin(
+        requests: impl Iterator<Item = RequestBuilder>,
+        size_bytes: Option<usize>,
+        refusal: (u16, &'static str),
+    ) -> Self {
         let is_over = Arc::new(AtomicBool::new(false));
         let given = Arc::new(AtomicUsize::new(0));
-        let readers: Vec<_> = (0..READERS)
-            .map(|_| {
-                let request = shop
-                    .fetch(Method::GET, &url)
-                    .header("authorization", shop.authorization(Who::Buyer));
+        let tasks = requests
+            .map(|request| {
                 let (is_over, given) = (Arc::clone(&is_over), Arc::clone(&given));
-                let size_bytes = bytes.len();
                 tokio::spawn(async move {
                     loop {
                         // Before the request is sent, so that whatever it shows began later.
                         let began_after = is_over.load(Ordering::SeqCst);
                         let answer = answer(request.try_clone().unwrap()).await;
-                        match answer.status {
-                            200 => {
-                                assert!(!began_after, "a download after the refund");
-                                assert_eq!(answer.body.len(), size_bytes);
-                                given.fetch_add(1, Ordering::SeqCst);
-                            }
-                            status => {
-                                answer.assert_problem(403, "not_purchased", "the refund");
-                                assert_eq!(status, 403);
-                            }
+                        if answer.status == 200 {
+                            assert!(!began_after, "an answer after the end");
+                            let size_bytes = size_bytes.unwrap_or(answer.body.len());
+                            assert_eq!(answer.body.len(), size_bytes);
+                            given.fetch_add(1, Ordering::SeqCst);
+                        } else {
+                            let (status, code) = refusal;
+                            answer.assert_problem(status, code, "the end");
+                            assert_eq!(answer.status, status);
                         }
                         if began_after {
                             return;
@@ -71,15 +97,28 @@ async fn refunds(shop: &Shop) {
                 })
             })
             .collect();
-        until_kept(shop, &beside, &asset).await;
-        let path = format!("/v1/purchases/{purchase}/refund");
-        let refund = answer(shop.call(Who::Service, Method::POST, &path)).await;
-        is_over.store(true, Ordering::SeqCst);
-        assert_eq!(refund.json(200)["status"], "refunded");
-        for reader in readers {
-            reader.await.unwrap();
+        Self {
+            is_over,
+            given,
+            tasks,
         }
-        assert!(given.load(Ordering::SeqCst) > 0);
+    }
+
+    fn given(&self) -> usize {
+        self.given.load(Ordering::SeqCst)
+    }
+
+    /// Whatever is asked from now on has to be refused.
+    fn it_is_over(&self) {
+        self.is_over.store(true, Ordering::SeqCst);
+    }
+
+    /// Waits until each was refused once; how many answers there were.
+    async fn end(self) -> usize {
+        for task in self.tasks {
+            task.await.unwrap();
+        }
+        self.given.load(Ordering::SeqCst)
     }
 }
 
@@ -126,45 +165,22 @@ async fn revocations(shop: &Shop) {
         let key = answer(request.json(&json!({"role": "buyer", "subject": "ben"}))).await;
         let key = key.json(201);
         let bearer = format!("Bearer {}", key["key"].as_str().unwrap());
-        let is_over = Arc::new(AtomicBool::new(false));
-        let given = Arc::new(AtomicUsize::new(0));
-        let callers: Vec<_> = (0..READERS)
-            .map(|n| {
-                let request = shop.fetch(Method::GET, &urls[n % urls.len()]);
-                let request = request.header("authorization", &bearer);
-                let (is_over, given) = (Arc::clone(&is_over), Arc::clone(&given));
-                tokio::spawn(async move {
-                    loop {
-                        // Before the request is sent, so that whatever it shows began later.
-                        let began_after = is_over.load(Ordering::SeqCst);
-                        let answer = answer(request.try_clone().unwrap()).await;
-                        match answer.status {
-                            200 => {
-                                assert!(!began_after, "a call after the revocation");
-                                given.fetch_add(1, Ordering::SeqCst);
-                            }
-                            _ => answer.assert_problem(401, "unauthenticated", "the revocation"),
-                        }
-                        if began_after {
-                            return;
-                        }
-                    }
-                })
-            })
-            .collect();
+        let requests = (0..READERS).map(|n| {
+            let request = shop.fetch(Method::GET, &urls[n % urls.len()]);
+            request.header("authorization", &bearer)
+        });
+        let callers = Callers::begin(requests, None, (401, "unauthenticated"));
         let deadline = Instant::now() + Duration::from_secs(10);
         // So many are not answered before the key is kept by both.
-        while given.load(Ordering::SeqCst) < 100 {
+        while callers.given() < 100 {
             assert!(Instant::now() < deadline, "round {round}");
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         let path = format!("/v1/keys/{}/revoke", key["id"].as_str().unwrap());
         let revoked = answer(shop.call(Who::Operator, Method::POST, &path)).await;
-        is_over.store(true, Ordering::SeqCst);
+        callers.it_is_over();
         assert!(revoked.json(200)["revoked_at"].is_string());
-        for caller in callers {
-            caller.await.unwrap();
-        }
+        callers.end().await;
     }
 }
 
